@@ -1,0 +1,87 @@
+// What fusion asks of the kernel templates. One interface a template, in coordinates of named axes; no tensors, no graph.
+// Implementations: product.ts, attention_forward.ts, attention_backward.ts, linear_ce.ts.
+
+import type { ScalarExpr } from "../scalar/expr.ts";
+import type { KernelParts, PointFn, SinkFn, SpaceAxis } from "./body.ts";
+import type { Kernel, Target } from "./kernel.ts";
+
+/** What a template returns; fusion adds name, operands (from the parts) and origins. */
+export type KernelShape = Pick<Kernel, "workgroup" | "grid" | "arrays" | "body">;
+
+/** One contraction; a product may be the sum of several over the same output (dX of q, k and v projections). */
+export interface ProductTerm {
+  /** Contracted axes, major first. */
+  readonly k: readonly SpaceAxis[];
+  /** Value at batch, m and k coordinates. */
+  readonly a: PointFn;
+  /** Value at batch, n and k coordinates. */
+  readonly b: PointFn;
+  /** Axis along which loads of a / of b are contiguous, when known: guides the lane order and the unrolling. */
+  readonly aContiguous?: string;
+  readonly bContiguous?: string;
+  /** Row statistics used by `a`: computed once a row before the k loop by `prepare`, then visible to `a` (see row.ts). */
+}
+
+export interface ProductSpec {
+  readonly batch: readonly SpaceAxis[];
+  readonly m: readonly SpaceAxis[];
+  readonly n: readonly SpaceAxis[];
+  readonly terms: readonly ProductTerm[];
+  /** Called once per output element with all batch, m and n coordinates. */
+  readonly sink: SinkFn;
+  /** Optional column side result: sum over m of the value `aux` (bias gradients). */
+}
+
+export interface AttendSpec {
+  /** Axes of q, out and lse besides query, width and value: batch and heads, major first. `group` are those k and v lack (grouped queries). */
+  readonly outer: readonly SpaceAxis[];
+  readonly group: readonly SpaceAxis[];
+  readonly query: SpaceAxis;
+  readonly key: SpaceAxis;
+  readonly width: SpaceAxis;
+  readonly value: SpaceAxis;
+  readonly scale: number;
+  readonly q: PointFn; // outer, group, query, width
+  readonly k: PointFn; // outer, key, width
+  readonly v: PointFn; // outer, key, value
+  /** Predicate and score with attrs still as `attr` leaves and the logit as the name `s`. */
+  readonly mask?: ScalarExpr;
+  readonly score?: ScalarExpr;
+  /** Attribute values, at outer (batch) and query / key coordinates, by attribute name. */
+  readonly qAttr: Readonly<Record<string, PointFn>>;
+  readonly kAttr: Readonly<Record<string, PointFn>>;
+}
+
+export interface AttendForwardSpec extends AttendSpec {
+  readonly out?: SinkFn; // outer, group, query, value
+  readonly lse?: SinkFn; // outer, group, query
+}
+
+export interface AttendBackwardSpec extends AttendSpec {
+  readonly out: PointFn; // outer, group, query, value
+  readonly lse: PointFn; // outer, group, query
+  readonly dout: PointFn; // outer, group, query, value
+  readonly dq?: SinkFn; // outer, group, query, width
+  readonly dk?: SinkFn; // outer, key, width (summed over group)
+  readonly dv?: SinkFn; // outer, key, value (summed over group)
+}
+
+/** Softmax row pass over a chunk of logits, in place: loss and dlogits. */
+export interface CrossEntropyRowSpec {
+  readonly rows: readonly SpaceAxis[];
+  readonly vocab: SpaceAxis;
+  readonly logits: PointFn;
+  readonly target: PointFn; // i32, at rows
+  readonly weight: PointFn; // f32, at rows
+  readonly loss?: SinkFn; // at rows: weight * nll
+  readonly dloss?: PointFn; // at rows; with dlogits
+  readonly dlogits?: SinkFn; // at rows, vocab
+}
+
+export interface Templates {
+  product(parts: KernelParts, spec: ProductSpec, target: Target): KernelShape;
+  attendForward(parts: KernelParts, spec: AttendForwardSpec, target: Target): KernelShape;
+  /** The query side (dq) when spec.dq is set, else the key side (dk, dv): two kernels, two calls. */
+  attendBackward(parts: KernelParts, spec: AttendBackwardSpec, target: Target): KernelShape;
+  crossEntropyRows(parts: KernelParts, spec: CrossEntropyRowSpec, target: Target): KernelShape;
+}
