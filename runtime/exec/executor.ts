@@ -119,7 +119,6 @@ export class BoundProgram {
   readonly lengths: Lengths;
   readonly layout: PlanLayout;
   readonly #pipelines: readonly GPUComputePipeline[];
-  readonly #inputs = new Map<string, { host: HostArray; key: string; arena: number }>();
   #ready: Ready[] = [];
   #uniforms: GPUBuffer | undefined;
   #versions = "";
@@ -142,7 +141,8 @@ export class BoundProgram {
   #key(arena: number): string {
     const a = this.program.plan.arenas[arena];
     if (!a) throw new Error(`no arena ${arena}`);
-    return a.class === "temp" ? a.name : `${a.class}.${a.dtype}`;
+    // Programs run one after another, so temps are shared; inputs and outputs outlive their program within a submit.
+    return a.class === "temp" ? a.name : `${this.program.plan.name}.${a.class}.${a.dtype}`;
   }
 
   #reserve(): void {
@@ -263,7 +263,6 @@ export class BoundProgram {
     this.#uniforms = undefined;
     this.#ready = [];
     this.#versions = "";
-    this.#inputs.clear();
   }
 }
 
