@@ -1,0 +1,130 @@
+// What a bundle says about its model, as plain JSON: enough for the runtime to lay out sequences, corrupt, sample and train
+// without the compiler. Imports only plan/plan.ts.
+
+import type { IntExpr } from "./expr.ts";
+import type { StateBuffer } from "./plan.ts";
+
+export const manifestVersion = 1;
+
+export interface TextStream {
+  readonly name: string;
+  readonly id: number;
+  readonly kind: "text";
+  readonly tokenizer: { readonly kind: "bytes" } | { readonly kind: "bpe"; readonly file: string };
+  /** Ids of the tokenizer; literals of the tasks come after them. */
+  readonly vocab: number;
+}
+
+export interface PatchStream {
+  readonly name: string;
+  readonly id: number;
+  readonly kind: "patches";
+  readonly patch: number;
+  readonly height: number;
+  readonly width: number;
+  readonly channels: number;
+  /** Numbers of one patch: patch * patch * channels. */
+  readonly features: number;
+}
+
+export type StreamSpec = TextStream | PatchStream;
+
+export type TaskItem =
+  | { readonly kind: "literal"; readonly text: string; readonly id: number; readonly stream: number }
+  | { readonly kind: "given" | "predict"; readonly field: string; readonly stream: string; readonly drop: number };
+
+export interface TaskSpec {
+  readonly name: string;
+  readonly id: number;
+  readonly fields: readonly { readonly name: string; readonly stream: string }[];
+  readonly items: readonly TaskItem[];
+}
+
+/** level 0 is clean, level 1 is noise alone. noisy = a(level) * clean + b(level) * noise. */
+export interface ProcessSpec {
+  readonly name: string;
+  readonly stream: string;
+  readonly kind: "diffusion" | "flow";
+  /** diffusion: cosine | linear; flow: linear. */
+  readonly schedule: string;
+  readonly predict: "noise" | "velocity" | "clean";
+  /** How training draws the level: uniform, or logit_normal(mean, std). */
+  readonly levels: { readonly kind: "uniform" } | { readonly kind: "logit_normal"; readonly mean: number; readonly std: number };
+}
+
+export interface SamplerSpec {
+  readonly stream: string;
+  /** text: greedy, nucleus, top_k, temperature; continuous: ddim, euler, heun. */
+  readonly kind: string;
+  readonly args: Readonly<Record<string, number>>;
+}
+
+export interface LossSpec {
+  readonly name: string;
+  readonly kind: "next_token" | "denoise";
+  readonly stream: string;
+  readonly weight: number;
+  /** Steps over which the weight rises linearly from 0; 0 for none. */
+  readonly warm: number;
+}
+
+export interface TrainSpec {
+  readonly optimizer: "adamw";
+  readonly lr: number;
+  readonly minLr: number;
+  readonly warmup: number;
+  readonly steps: number;
+  readonly batch: number;
+  readonly accumulate: number;
+  readonly betas: readonly [number, number];
+  readonly eps: number;
+  readonly decay: number;
+  readonly clip: number;
+  /** EMA decay; 0 for none. */
+  readonly ema: number;
+  readonly seed: number;
+}
+
+export interface ParameterSpec {
+  /** Model path, also the field's name in the `params` state. */
+  readonly path: string;
+  readonly axes: readonly { readonly name: string; readonly size: number }[];
+  readonly init: { readonly kind: "zeros" | "ones" } | { readonly kind: "normal"; readonly std: number } | { readonly kind: "uniform"; readonly low: number; readonly high: number };
+  readonly decay: boolean;
+  readonly frozen: boolean;
+  readonly offset: number;
+}
+
+export interface ModelSpec {
+  readonly name: string;
+  readonly streams: readonly StreamSpec[];
+  readonly tasks: readonly TaskSpec[];
+  readonly processes: readonly ProcessSpec[];
+  readonly samplers: readonly SamplerSpec[];
+  readonly losses: readonly LossSpec[];
+  readonly mix: readonly { readonly task: string; readonly weight: number }[];
+  readonly train: TrainSpec;
+  readonly parameters: readonly ParameterSpec[];
+  /** Numbers of the params buffer; the first `decayed` are subject to weight decay. */
+  readonly parameterCount: number;
+  readonly decayed: number;
+  /** Whether generation may keep keys and values of committed tokens; a reason when not. */
+  readonly cache: { readonly sound: true } | { readonly sound: false; readonly reason: string };
+  /** Longest sequence that the spec allows; undefined for no bound. */
+  readonly maxTokens?: number;
+}
+
+/** Names of the programs a bundle may hold. `train` ones are left out of bundles made for inference alone. */
+export type ProgramName = "loss" | "grad" | "accumulate" | "finish" | "apply" | "step" | "denoise" | "forward";
+
+export interface Manifest {
+  readonly format: number;
+  readonly heddle: string;
+  readonly model: ModelSpec;
+  readonly states: readonly StateBuffer[];
+  readonly programs: readonly { readonly name: ProgramName; readonly file: string; readonly sha256: string }[];
+  readonly files: readonly { readonly name: string; readonly sha256: string; readonly bytes: number }[];
+  readonly weights?: string;
+  /** Peak bytes of one run of each program at the lengths named here. */
+  readonly peak: readonly { readonly program: string; readonly lengths: Readonly<Record<string, number>>; readonly bytes: IntExpr }[];
+}
