@@ -2,7 +2,7 @@
 // In: ModelSpec, a task name, encoded fields. Out: `Sequence`. The same code serves training, prefill and sampling.
 // Refuses a missing field, an unknown task, or continuous features of the wrong size.
 
-import type { ModelSpec, PatchStream, StreamSpec, TaskSpec } from "../../compiler/plan/manifest.ts";
+import type { ModelSpec, PatchStream, StreamSpec, TaskItem, TaskSpec } from "../../compiler/plan/manifest.ts";
 import { HeddleError } from "../error.ts";
 
 /** role: given tokens are conditions, predicted ones carry a loss. */
@@ -58,6 +58,11 @@ export interface LayoutOptions {
   readonly until?: number;
 }
 
+function endsText(model: ModelSpec, items: readonly TaskItem[], literal: TaskItem): boolean {
+  const before = items[items.indexOf(literal) - 1];
+  return before?.kind === "predict" && findStream(model, before.stream).kind === "text";
+}
+
 /** Lay out one sample. Fields that are absent are an error unless they come at or after `until`. */
 export function layoutSample(model: ModelSpec, taskName: string, fields: Readonly<Record<string, FieldValue>>, options: LayoutOptions = {}): Sequence {
   const task = findTask(model, taskName);
@@ -76,7 +81,8 @@ export function layoutSample(model: ModelSpec, taskName: string, fields: Readonl
     if (item.kind === "literal") {
       id.push(item.id);
       stream.push(item.stream);
-      role.push(ROLE.given);
+      // The literal right after predicted text ends it: the model must learn to say so.
+      role.push(endsText(model, items, item) ? ROLE.predict : ROLE.given);
       span.push(spans++);
       row.push(0);
       col.push(0);
