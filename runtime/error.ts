@@ -5,7 +5,11 @@
 /** Process exit codes a HeddleError may ask for: 1 = it failed, 2 = it was asked for wrongly. */
 export type HeddleExit = 1 | 2;
 
-export interface HeddleErrorOptions {
+export interface HeddleErrorInit {
+  /** E05xx; each has a page in docs/errors. */
+  readonly code: string;
+  /** Lower case, no full stop, stands alone. */
+  readonly message: string;
   /** What the user can do, in a sentence. */
   readonly help?: string;
   /** Where: `bagel.heddle:31`, `captions.jsonl:12`, `weights.safetensors`. */
@@ -15,7 +19,7 @@ export interface HeddleErrorOptions {
 }
 
 /**
- * @example throw new HeddleError("E0530", "no captions in `data/`", { place: "data/", help: "add `captions.jsonl`" })
+ * @example throw new HeddleError({ code: "E0530", message: "no captions in `data/`", place: "data/", help: "add `captions.jsonl`" })
  */
 export class HeddleError extends Error {
   readonly code: string;
@@ -23,13 +27,13 @@ export class HeddleError extends Error {
   readonly place: string | undefined;
   readonly exit: HeddleExit;
 
-  constructor(code: string, message: string, options: HeddleErrorOptions = {}) {
-    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+  constructor(init: HeddleErrorInit) {
+    super(init.message, init.cause === undefined ? undefined : { cause: init.cause });
     this.name = "HeddleError";
-    this.code = code;
-    this.help = options.help;
-    this.place = options.place;
-    this.exit = options.exit ?? 1;
+    this.code = init.code;
+    this.help = init.help;
+    this.place = init.place;
+    this.exit = init.exit ?? 1;
   }
 }
 
