@@ -48,9 +48,9 @@ describe("classifier", () => {
   const test = readDigits(data, "test");
   const some = (digits: Digits, n: number): [Float32Array, Uint8Array] => [digits.images.subarray(0, n * 784), digits.labels.subarray(0, n)];
 
-  it("reaches 85% on 500 unseen images from 1,000 examples, and is unsure of an empty one", () => {
-    const judge = trainClassifier(...some(train, 1000), { epochs: 4 });
-    expect(judge.accuracy(...some(test, 500))).toBeGreaterThan(0.85);
+  it("reaches 88% on 500 unseen images from 1,000 examples, and is unsure of an empty one", () => {
+    const judge = trainClassifier(...some(train, 1000), { epochs: 8 });
+    expect(judge.accuracy(...some(test, 500))).toBeGreaterThan(0.88);
     const blank = judge.predict(new Float32Array(784));
     expect(blank.confidence).toBeGreaterThan(0.05);
     expect(blank.confidence).toBeLessThan(0.9);
