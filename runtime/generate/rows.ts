@@ -1,0 +1,90 @@
+// The rows of a generation: what each has committed to the cache and what is still to be fed.
+// One row is one sequence; rows of a batch are padded to the same slots (doc -1), so a slot is not a position.
+
+import type { ModelSpec } from "../../compiler/plan/manifest.ts";
+import { ATTRIBUTES, type AttributeName } from "../sequence/batch.ts";
+import type { Sequence } from "../sequence/layout.ts";
+
+export type Token = Readonly<Record<Exclude<AttributeName, "doc">, number>> & { readonly features: Readonly<Record<string, Float32Array>> };
+
+export class Row {
+  /** Tokens in cache slots; undefined is padding. */
+  readonly slots: (Token | undefined)[] = [];
+  /** Tokens laid out but not yet fed. */
+  pending: Token[] = [];
+  /** Next position and span number. */
+  pos = 0;
+  span = 0;
+  done = false;
+
+  append(tokens: readonly Token[]): void {
+    this.pending.push(...tokens);
+    this.pos += tokens.length;
+  }
+}
+
+/** A sequence's tokens as single tokens, positions and spans moved behind what the row already holds. */
+export function tokensOf(model: ModelSpec, sequence: Sequence, row: Row): Token[] {
+  const out: Token[] = [];
+  for (let i = 0; i < sequence.count; i++) {
+    const features: Record<string, Float32Array> = {};
+    for (const s of model.streams) {
+      const all = s.kind === "patches" ? sequence.features[s.name] : undefined;
+      if (s.kind === "patches" && all && sequence.stream[i] === s.id) features[s.name] = all.slice(i * s.features, (i + 1) * s.features);
+    }
+    out.push({
+      id: sequence.id[i] ?? 0,
+      stream: sequence.stream[i] ?? 0,
+      role: sequence.role[i] ?? 0,
+      pos: row.pos + (sequence.pos[i] ?? 0),
+      span: row.span + (sequence.span[i] ?? 0),
+      row: sequence.row[i] ?? 0,
+      col: sequence.col[i] ?? 0,
+      task: sequence.taskId,
+      features,
+    });
+  }
+  return out;
+}
+
+export interface StepTable {
+  readonly lengths: Readonly<Record<string, number>>;
+  readonly columns: Record<AttributeName, Int32Array>;
+  readonly keys: Record<AttributeName, Int32Array>;
+  readonly features: Record<string, Float32Array>;
+  /** Index of the last real token of each row; 0 for a row that feeds nothing. */
+  readonly last: Int32Array;
+}
+
+/** Columns for feeding `fed[r]` into slots from `at` on; keys are the slots before and the fed tokens. */
+export function stepTable(model: ModelSpec, rows: readonly Row[], fed: readonly (readonly Token[])[], at: number): StepTable {
+  const t = fed.reduce((n, f) => Math.max(n, f.length), 1);
+  const s = at + t;
+  const make = (n: number): Record<AttributeName, Int32Array> =>
+    Object.fromEntries(ATTRIBUTES.map((a) => [a, new Int32Array(rows.length * n).fill(a === "doc" || a === "stream" || a === "span" ? -1 : 0)])) as Record<AttributeName, Int32Array>;
+  const columns = make(t);
+  const keys = make(s);
+  const features: Record<string, Float32Array> = {};
+  for (const st of model.streams) if (st.kind === "patches") features[st.name] = new Float32Array(rows.length * t * st.features);
+  const last = new Int32Array(rows.length);
+  const put = (into: Record<AttributeName, Int32Array>, i: number, token: Token): void => {
+    for (const a of ATTRIBUTES) if (a !== "doc") into[a][i] = token[a];
+    into.doc[i] = 0;
+  };
+  rows.forEach((row, r) => {
+    row.slots.forEach((token, i) => {
+      if (token && i < at) put(keys, r * s + i, token);
+    });
+    const feed = fed[r] ?? [];
+    feed.forEach((token, i) => {
+      put(columns, r * t + i, token);
+      put(keys, r * s + at + i, token);
+      for (const st of model.streams) {
+        const f = token.features[st.name];
+        if (st.kind === "patches" && f) features[st.name]?.set(f, (r * t + i) * st.features);
+      }
+    });
+    last[r] = Math.max(0, feed.length - 1);
+  });
+  return { lengths: { batch: rows.length, t, s }, columns, keys, features, last };
+}
