@@ -9,42 +9,39 @@ export type Token = Readonly<Record<Exclude<AttributeName, "doc">, number>> & { 
 
 export class Row {
   /** Tokens in cache slots; undefined is padding. */
-  readonly slots: (Token | undefined)[] = [];
+  slots: (Token | undefined)[] = [];
   /** Tokens laid out but not yet fed. */
   pending: Token[] = [];
-  /** Next position and span number. */
-  pos = 0;
-  span = 0;
-  done = false;
+  /** Tokens laid out so far. */
+  count = 0;
 
-  append(tokens: readonly Token[]): void {
-    this.pending.push(...tokens);
-    this.pos += tokens.length;
+  /** Take over what a longer layout of the same sequence adds. */
+  extend(tokens: readonly Token[]): void {
+    this.pending.push(...tokens.slice(this.count));
+    this.count = Math.max(this.count, tokens.length);
   }
 }
 
-/** A sequence's tokens as single tokens, positions and spans moved behind what the row already holds. */
-export function tokensOf(model: ModelSpec, sequence: Sequence, row: Row): Token[] {
-  const out: Token[] = [];
-  for (let i = 0; i < sequence.count; i++) {
+/** A sequence's columns as single tokens. */
+export function tokensOf(model: ModelSpec, sequence: Sequence): Token[] {
+  return Array.from({ length: sequence.count }, (_, i) => {
     const features: Record<string, Float32Array> = {};
     for (const s of model.streams) {
       const all = s.kind === "patches" ? sequence.features[s.name] : undefined;
       if (s.kind === "patches" && all && sequence.stream[i] === s.id) features[s.name] = all.slice(i * s.features, (i + 1) * s.features);
     }
-    out.push({
+    return {
       id: sequence.id[i] ?? 0,
       stream: sequence.stream[i] ?? 0,
       role: sequence.role[i] ?? 0,
-      pos: row.pos + (sequence.pos[i] ?? 0),
-      span: row.span + (sequence.span[i] ?? 0),
+      pos: sequence.pos[i] ?? 0,
+      span: sequence.span[i] ?? 0,
       row: sequence.row[i] ?? 0,
       col: sequence.col[i] ?? 0,
       task: sequence.taskId,
       features,
-    });
-  }
-  return out;
+    };
+  });
 }
 
 export interface StepTable {
