@@ -3,6 +3,7 @@
 // Windows have one. Refuses nothing: a place that does not exist is not listed, with the reason kept for `heddle doctor`.
 
 import { existsSync, readdirSync } from "node:fs";
+import { homedir } from "node:os";
 import { join } from "node:path";
 import { loadLibrary, systemLoader, unpackSwiftShader, whyNoSwiftShader } from "./swiftshader.ts";
 
@@ -12,7 +13,20 @@ export interface DriverPlace {
   readonly manifest?: string;
 }
 
-const systemManifests = ["/etc/vulkan/icd.d", "/usr/share/vulkan/icd.d", "/usr/local/share/vulkan/icd.d", "/usr/local/etc/vulkan/icd.d"];
+/** Where the Vulkan loader looks for manifests: the XDG folders of configuration and data. */
+function systemManifests(): string[] {
+  const env = (name: string, otherwise: string): string[] => (process.env[name] || otherwise).split(":").filter(Boolean);
+  const bases = [
+    ...env("XDG_CONFIG_HOME", join(homedir(), ".config")),
+    ...env("XDG_CONFIG_DIRS", "/etc/xdg"),
+    "/usr/local/etc",
+    "/etc",
+    ...env("XDG_DATA_HOME", join(homedir(), ".local/share")),
+    ...env("XDG_DATA_DIRS", "/usr/local/share:/usr/share"),
+  ];
+  return bases.map((base) => join(base, "vulkan/icd.d"));
+}
+
 // Where container runtimes put drivers and the loader does not look.
 const mountedManifests = ["/usr/local/nvidia/share/vulkan/icd.d", "/run/opengl-driver/share/vulkan/icd.d", "/usr/lib/x86_64-linux-gnu/GL/vulkan/icd.d"];
 
@@ -43,13 +57,10 @@ export async function driverPlaces(): Promise<DriverPlace[]> {
     return [{ source: "VK_DRIVER_FILES" }];
   }
   const places: DriverPlace[] = [];
-  const mounted = manifestsIn(mountedManifests);
-  const hasSystem = manifestsIn(systemManifests).length > 0;
-  // Without a loader of its own a system has drivers only if it has manifests; asking Dawn otherwise only prints a warning.
-  if (systemLoader() || ((hasSystem || mounted.length > 0) && (await ensureLoader()))) {
-    places.push({ source: "system" });
-    for (const manifest of mounted) places.push({ source: manifest, manifest });
-  }
+  // Without manifests there are no drivers, and asking all the same makes the loader print warnings.
+  if (manifestsIn(systemManifests()).length > 0) places.push({ source: "system" });
+  for (const manifest of manifestsIn(mountedManifests)) places.push({ source: manifest, manifest });
+  if (places.length > 0 && !(await ensureLoader())) return [];
   return places;
 }
 
