@@ -26,7 +26,9 @@ export type Stmt =
   | { readonly kind: "load"; readonly name: string; readonly type: ScalarType; readonly from: string; readonly index: ScalarExpr }
   | { readonly kind: "store"; readonly to: string; readonly index: ScalarExpr; readonly value: ScalarExpr }
   /** Workgroup-shared or invocation-private array, by the kernel's `arrays`. */
-  | { readonly kind: "aload"; readonly name: string; readonly from: string; readonly index: ScalarExpr }
+  | { readonly kind: "aload"; readonly name: string; readonly from: string; readonly index: ScalarExpr;
+      /** Shared array, index the same in all lanes, uniform control flow: a barrier, one read for all, a barrier. Its value is uniform. */
+      readonly uniform?: boolean }
   | { readonly kind: "astore"; readonly to: string; readonly index: ScalarExpr; readonly value: ScalarExpr }
   /** for (name = from; name < to; name += step); i32. `unroll` is a request to the emitter. */
   | { readonly kind: "loop"; readonly name: string; readonly from: ScalarExpr; readonly to: ScalarExpr; readonly step: number; readonly unroll?: boolean; readonly body: readonly Stmt[] }
