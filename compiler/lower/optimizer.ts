@@ -18,7 +18,7 @@ export interface FlatParameters {
 const origin: Origin = { spans: [], path: "train", via: [] };
 
 function start(name: string, flat: FlatParameters): { o: OpsOn; type: TensorType } {
-  const builder = new GraphBuilder(name, []);
+  const builder = new GraphBuilder(name);
   return { o: new OpsOn(builder, origin), type: { dtype: "f32", axes: [axis("n", dimConst(flat.count))] } };
 }
 

@@ -10,7 +10,7 @@ export interface TextStream {
   readonly name: string;
   readonly id: number;
   readonly kind: "text";
-  readonly tokenizer: { readonly kind: "bytes" } | { readonly kind: "bpe"; readonly file: string };
+  readonly tokenizer: { readonly kind: "bytes" } | { readonly kind: "ids" } | { readonly kind: "bpe"; readonly file: string };
   /** Ids of the tokenizer; literals of the tasks come after them. */
   readonly vocab: number;
 }
@@ -29,9 +29,21 @@ export interface PatchStream {
 
 export type StreamSpec = TextStream | PatchStream;
 
+/** drop: probability that training leaves the item out; items of one dropGroup (from 1) go together, 0 goes by itself. */
+interface Droppable {
+  readonly drop: number;
+  readonly dropGroup: number;
+}
+
 export type TaskItem =
-  | { readonly kind: "literal"; readonly text: string; readonly id: number; readonly stream: number }
-  | { readonly kind: "given" | "predict"; readonly field: string; readonly stream: string; readonly drop: number };
+  | (Droppable & { readonly kind: "literal"; readonly text: string; readonly id: number; readonly stream: number })
+  | (Droppable & {
+      readonly kind: "given" | "predict";
+      readonly field: string;
+      readonly stream: string;
+      /** Values of attributes that the model declares. */
+      readonly attributes: Readonly<Record<string, number>>;
+    });
 
 export interface TaskSpec {
   readonly name: string;
@@ -63,9 +75,8 @@ export interface LossSpec {
   readonly name: string;
   readonly kind: "next_token" | "denoise";
   readonly stream: string;
-  readonly weight: number;
-  /** Steps over which the weight rises linearly from 0; 0 for none. */
-  readonly warm: number;
+  /** As written, for people; the training programs hold the meaning. */
+  readonly weight: string;
 }
 
 export interface TrainSpec {
@@ -99,6 +110,8 @@ export interface ModelSpec {
   readonly name: string;
   readonly streams: readonly StreamSpec[];
   readonly tasks: readonly TaskSpec[];
+  /** Token attributes that the model declares, with the value where a task sets none. */
+  readonly attributes: readonly { readonly name: string; readonly fallback: number }[];
   readonly processes: readonly ProcessSpec[];
   readonly samplers: readonly SamplerSpec[];
   readonly losses: readonly LossSpec[];

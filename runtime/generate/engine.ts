@@ -6,7 +6,7 @@
 import type { ModelSpec, PatchStream, ProcessSpec, SamplerSpec, TaskItem, TaskSpec, TextStream } from "../../compiler/plan/manifest.ts";
 import { HeddleError } from "../error.ts";
 import type { HostArray } from "../exec/states.ts";
-import { type FieldValue, findStream, findTask, layoutSample, patchCount } from "../sequence/layout.ts";
+import { droppableItems, type FieldValue, findStream, findTask, layoutSample, patchCount } from "../sequence/layout.ts";
 import { Row, type StepTable, stepTable, type Token, tokensOf } from "./rows.ts";
 import { solve } from "./solver.ts";
 import { chooseToken } from "./text.ts";
@@ -47,7 +47,7 @@ class Generation {
   /** Conditional rows first, then as many without the droppable conditions when some sampler is guided. */
   readonly #rows: Row[];
   readonly #guided: boolean;
-  readonly #droppable: ReadonlySet<string>;
+  readonly #droppable: ReadonlySet<number>;
   /** Slots filled in every row. */
   #at = 0;
 
@@ -57,7 +57,7 @@ class Generation {
     this.#task = task;
     this.#options = options;
     this.#requests = requests.map((fields) => ({ fields: { ...fields } }));
-    this.#droppable = new Set(task.items.flatMap((i) => (i.kind === "given" && i.drop > 0 ? [i.field] : [])));
+    this.#droppable = droppableItems(task);
     const continuous = task.items.filter((i) => i.kind === "predict" && findStream(model, i.stream).kind === "patches");
     this.#guided = this.#droppable.size > 0 && continuous.some((i) => i.kind === "predict" && (this.#sampler(i.stream).args.guidance ?? 1) !== 1);
     this.#rows = Array.from({ length: requests.length * (this.#guided ? 2 : 1) }, () => new Row());
@@ -87,10 +87,10 @@ class Generation {
     return { stream, kind: over?.kind ?? base.kind, args: { ...base.args, ...over?.args } };
   }
 
-  #fields(row: number): { fields: Record<string, FieldValue>; dropped: ReadonlySet<string> } {
+  #fields(row: number): { fields: Record<string, FieldValue>; dropped: ReadonlySet<number> } {
     const n = this.#requests.length;
     const request = this.#requests[row % n];
-    return { fields: request?.fields ?? {}, dropped: row >= n ? this.#droppable : new Set<string>() };
+    return { fields: request?.fields ?? {}, dropped: row >= n ? this.#droppable : new Set<number>() };
   }
 
   /** Lay out every row up to (not including) item `until`. */
@@ -134,7 +134,7 @@ class Generation {
     for (const p of this.#model.processes) {
       const id = findStream(this.#model, p.stream).id;
       const level = levels.get(id) ?? 0;
-      values[`${p.name}.level`] = Float32Array.from(table.columns.stream, (s) => (s === id ? level : 0));
+      values[`${p.name}.level`] = Float32Array.from(table.columns.stream ?? [], (s) => (s === id ? level : 0));
     }
     return values;
   }

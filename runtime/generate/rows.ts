@@ -2,10 +2,12 @@
 // One row is one sequence; rows of a batch are padded to the same slots (doc -1), so a slot is not a position.
 
 import type { ModelSpec } from "../../compiler/plan/manifest.ts";
-import { ATTRIBUTES, type AttributeName } from "../sequence/batch.ts";
-import type { Sequence } from "../sequence/layout.ts";
+import { attributesOf, paddingOf, type Sequence } from "../sequence/layout.ts";
 
-export type Token = Readonly<Record<Exclude<AttributeName, "doc">, number>> & { readonly features: Readonly<Record<string, Float32Array>> };
+export interface Token {
+  readonly attributes: Readonly<Record<string, number>>;
+  readonly features: Readonly<Record<string, Float32Array>>;
+}
 
 export class Row {
   /** Tokens in cache slots; undefined is padding. */
@@ -24,30 +26,23 @@ export class Row {
 
 /** A sequence's columns as single tokens. */
 export function tokensOf(model: ModelSpec, sequence: Sequence): Token[] {
+  const names = attributesOf(model);
   return Array.from({ length: sequence.count }, (_, i) => {
+    const attributes: Record<string, number> = {};
+    for (const n of names) attributes[n] = sequence.columns[n]?.[i] ?? 0;
     const features: Record<string, Float32Array> = {};
     for (const s of model.streams) {
       const all = s.kind === "patches" ? sequence.features[s.name] : undefined;
-      if (s.kind === "patches" && all && sequence.stream[i] === s.id) features[s.name] = all.slice(i * s.features, (i + 1) * s.features);
+      if (s.kind === "patches" && all && attributes.stream === s.id) features[s.name] = all.slice(i * s.features, (i + 1) * s.features);
     }
-    return {
-      id: sequence.id[i] ?? 0,
-      stream: sequence.stream[i] ?? 0,
-      role: sequence.role[i] ?? 0,
-      pos: sequence.pos[i] ?? 0,
-      span: sequence.span[i] ?? 0,
-      row: sequence.row[i] ?? 0,
-      col: sequence.col[i] ?? 0,
-      task: sequence.taskId,
-      features,
-    };
+    return { attributes, features };
   });
 }
 
 export interface StepTable {
   readonly lengths: Readonly<Record<string, number>>;
-  readonly columns: Record<AttributeName, Int32Array>;
-  readonly keys: Record<AttributeName, Int32Array>;
+  readonly columns: Record<string, Int32Array>;
+  readonly keys: Record<string, Int32Array>;
   readonly features: Record<string, Float32Array>;
   /** Index of the last real token of each row; 0 for a row that feeds nothing. */
   readonly last: Int32Array;
@@ -57,16 +52,18 @@ export interface StepTable {
 export function stepTable(model: ModelSpec, rows: readonly Row[], fed: readonly (readonly Token[])[], at: number): StepTable {
   const t = fed.reduce((n, f) => Math.max(n, f.length), 1);
   const s = at + t;
-  const make = (n: number): Record<AttributeName, Int32Array> =>
-    Object.fromEntries(ATTRIBUTES.map((a) => [a, new Int32Array(rows.length * n).fill(a === "doc" || a === "stream" || a === "span" ? -1 : 0)])) as Record<AttributeName, Int32Array>;
+  const names = attributesOf(model);
+  const make = (n: number): Record<string, Int32Array> => Object.fromEntries(names.map((a) => [a, new Int32Array(rows.length * n).fill(paddingOf(a))]));
   const columns = make(t);
   const keys = make(s);
   const features: Record<string, Float32Array> = {};
   for (const st of model.streams) if (st.kind === "patches") features[st.name] = new Float32Array(rows.length * t * st.features);
   const last = new Int32Array(rows.length);
-  const put = (into: Record<AttributeName, Int32Array>, i: number, token: Token): void => {
-    for (const a of ATTRIBUTES) if (a !== "doc") into[a][i] = token[a];
-    into.doc[i] = 0;
+  const put = (into: Record<string, Int32Array>, i: number, token: Token): void => {
+    for (const a of names) {
+      const column = into[a];
+      if (column) column[i] = token.attributes[a] ?? 0;
+    }
   };
   rows.forEach((row, r) => {
     row.slots.forEach((token, i) => {

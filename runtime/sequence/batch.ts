@@ -3,10 +3,7 @@
 // Out: arrays named as the programs' inputs (`tok.id`, `tok.pos`, `image.clean`, ...).
 
 import type { ModelSpec } from "../../compiler/plan/manifest.ts";
-import type { Sequence } from "./layout.ts";
-
-export const ATTRIBUTES = ["id", "stream", "role", "pos", "span", "row", "col", "doc", "task"] as const;
-export type AttributeName = (typeof ATTRIBUTES)[number];
+import { attributesOf, paddingOf, type Sequence } from "./layout.ts";
 
 export interface Placed {
   readonly sequence: Sequence;
@@ -19,7 +16,7 @@ export interface TokenTable {
   /** Tokens a row, padding included. */
   readonly tokens: number;
   readonly placed: readonly Placed[];
-  readonly columns: Readonly<Record<AttributeName, Int32Array>>;
+  readonly columns: Readonly<Record<string, Int32Array>>;
   /** stream -> [rows, tokens, features] */
   readonly features: Readonly<Record<string, Float32Array>>;
 }
@@ -41,27 +38,18 @@ export function packSequences(model: ModelSpec, sequences: readonly Sequence[], 
   }
   const rows = Math.max(free.length, options.minRows ?? 1);
   const size = rows * tokens;
-  const columns = Object.fromEntries(ATTRIBUTES.map((a) => [a, new Int32Array(size)])) as Record<AttributeName, Int32Array>;
-  columns.doc.fill(-1);
-  columns.stream.fill(-1);
-  columns.span.fill(-1);
+  const names = attributesOf(model);
+  const columns: Record<string, Int32Array> = Object.fromEntries(names.map((a) => [a, new Int32Array(size).fill(paddingOf(a))]));
   const features: Record<string, Float32Array> = {};
   for (const s of model.streams) if (s.kind === "patches") features[s.name] = new Float32Array(size * s.features);
   const docs = new Int32Array(rows);
   for (const p of placed) {
     const at = p.row * tokens + p.start;
     const { sequence: q } = p;
-    columns.id.set(q.id, at);
-    columns.stream.set(q.stream, at);
-    columns.role.set(q.role, at);
-    columns.pos.set(q.pos, at);
-    columns.span.set(q.span, at);
-    columns.row.set(q.row, at);
-    columns.col.set(q.col, at);
-    columns.task.fill(q.taskId, at, at + q.count);
+    for (const n of names) columns[n]?.set(q.columns[n] ?? [], at);
     const doc = docs[p.row] ?? 0;
     docs[p.row] = doc + 1;
-    columns.doc.fill(doc, at, at + q.count);
+    columns.doc?.fill(doc, at, at + q.count);
     for (const s of model.streams) {
       const from = s.kind === "patches" ? q.features[s.name] : undefined;
       if (s.kind === "patches" && from) features[s.name]?.set(from, at * s.features);

@@ -19,18 +19,20 @@ export interface Segment {
   readonly role: number;
 }
 
-/** Columns over tokens. `features` maps a continuous stream to [tokens, features of the stream], zero elsewhere. */
+/** Attributes every token has; a model's declared ones come on top. */
+export const ATTRIBUTES = ["id", "stream", "role", "pos", "span", "row", "col", "frame", "scale", "task", "doc"] as const;
+
+export const attributesOf = (model: ModelSpec): string[] => [...ATTRIBUTES, ...model.attributes.map((a) => a.name)];
+
+/** What padding holds: no document, no stream, no span. */
+export const paddingOf = (attribute: string): number => (attribute === "doc" || attribute === "stream" || attribute === "span" ? -1 : 0);
+
+/** One sample laid out. `features` maps a continuous stream to [tokens, features of the stream], zero elsewhere. */
 export interface Sequence {
   readonly task: string;
   readonly count: number;
-  readonly id: Int32Array;
-  readonly stream: Int32Array;
-  readonly role: Int32Array;
-  readonly pos: Int32Array;
-  readonly span: Int32Array;
-  readonly row: Int32Array;
-  readonly col: Int32Array;
-  readonly taskId: number;
+  /** One column an attribute, one entry a token; doc is 0. */
+  readonly columns: Readonly<Record<string, Int32Array>>;
   readonly segments: readonly Segment[];
   readonly features: Readonly<Record<string, Float32Array>>;
 }
@@ -52,8 +54,8 @@ export function findStream(model: ModelSpec, name: string): StreamSpec {
 export const patchCount = (s: PatchStream): number => (s.height / s.patch) * (s.width / s.patch);
 
 export interface LayoutOptions {
-  /** Fields whose content is dropped (classifier-free guidance): given items of these fields lay out nothing. */
-  readonly dropped?: ReadonlySet<string>;
+  /** Items left out (classifier-free guidance), by index. */
+  readonly dropped?: ReadonlySet<number>;
   /** Stop before this item index; used for prefixes while generating. */
   readonly until?: number;
 }
@@ -66,55 +68,48 @@ function endsText(model: ModelSpec, items: readonly TaskItem[], literal: TaskIte
 /** Lay out one sample. Fields that are absent are an error unless they come at or after `until`. */
 export function layoutSample(model: ModelSpec, taskName: string, fields: Readonly<Record<string, FieldValue>>, options: LayoutOptions = {}): Sequence {
   const task = findTask(model, taskName);
-  const id: number[] = [];
-  const stream: number[] = [];
-  const role: number[] = [];
-  const span: number[] = [];
-  const row: number[] = [];
-  const col: number[] = [];
+  const names = attributesOf(model);
+  const columns: Record<string, number[]> = Object.fromEntries(names.map((n) => [n, []]));
+  const fallback: Record<string, number> = Object.fromEntries(model.attributes.map((a) => [a.name, a.fallback]));
   const segments: Segment[] = [];
   const placed: { stream: PatchStream; start: number; data: Float32Array }[] = [];
   let spans = 0;
-  const items = task.items.slice(0, options.until ?? task.items.length);
-  for (const item of items) {
-    const start = id.length;
+  let count = 0;
+  const push = (token: Readonly<Record<string, number>>): void => {
+    for (const n of names) columns[n]?.push(token[n] ?? fallback[n] ?? 0);
+    count++;
+  };
+  for (const [index, item] of task.items.slice(0, options.until ?? task.items.length).entries()) {
+    if (options.dropped?.has(index)) continue;
     if (item.kind === "literal") {
-      id.push(item.id);
-      stream.push(item.stream);
       // The literal right after predicted text ends it: the model must learn to say so.
-      role.push(endsText(model, items, item) ? ROLE.predict : ROLE.given);
-      span.push(spans++);
-      row.push(0);
-      col.push(0);
+      const role = endsText(model, task.items, item) ? ROLE.predict : ROLE.given;
+      push({ id: item.id, stream: item.stream, role, pos: count, span: spans++, task: task.id });
       continue;
     }
-    if (item.kind === "given" && options.dropped?.has(item.field)) continue;
+    const start = count;
     const value = fields[item.field];
     const s = findStream(model, item.stream);
     if (!value) throw new HeddleError({ code: "E0561", message: `task \`${task.name}\` needs the field \`${item.field}\` (stream \`${item.stream}\`)` });
-    const count = value.kind === "ids" ? value.ids.length : s.kind === "patches" ? patchCount(s) : 0;
-    if (s.kind === "text" && value.kind !== "ids") throw new HeddleError({ code: "E0561", message: `field \`${item.field}\` wants token ids` });
-    if (s.kind === "patches") {
-      if (value.kind !== "features" || value.data.length !== count * s.features)
-        throw new HeddleError({
-          code: "E0562",
-          message: `field \`${item.field}\` wants ${count} patches of ${s.features} numbers (an image of ${s.height} x ${s.width} x ${s.channels})`,
-        });
-      placed.push({ stream: s, start, data: value.data });
-    }
-    const columns = s.kind === "patches" ? s.width / s.patch : 1;
-    for (let i = 0; i < count; i++) {
-      id.push(value.kind === "ids" ? (value.ids[i] ?? 0) : 0);
-      stream.push(s.id);
-      role.push(item.kind === "predict" ? ROLE.predict : ROLE.given);
-      span.push(spans);
-      row.push(s.kind === "patches" ? Math.floor(i / columns) : 0);
-      col.push(s.kind === "patches" ? i % columns : 0);
-    }
+    const size = itemSize(item.field, s, value);
+    if (value.kind === "features" && s.kind === "patches") placed.push({ stream: s, start, data: value.data });
+    const wide = s.kind === "patches" ? s.width / s.patch : 1;
+    const role = item.kind === "predict" ? ROLE.predict : ROLE.given;
+    for (let i = 0; i < size; i++)
+      push({
+        ...item.attributes,
+        id: value.kind === "ids" ? (value.ids[i] ?? 0) : 0,
+        stream: s.id,
+        role,
+        pos: count,
+        span: spans,
+        row: s.kind === "patches" ? Math.floor(i / wide) : 0,
+        col: s.kind === "patches" ? i % wide : 0,
+        task: task.id,
+      });
     spans++;
-    segments.push({ stream: item.stream, field: item.field, start, count, role: item.kind === "predict" ? ROLE.predict : ROLE.given });
+    segments.push({ stream: item.stream, field: item.field, start, count: size, role });
   }
-  const count = id.length;
   const features: Record<string, Float32Array> = {};
   for (const s of model.streams) {
     if (s.kind !== "patches") continue;
@@ -124,16 +119,35 @@ export function layoutSample(model: ModelSpec, taskName: string, fields: Readonl
   }
   return {
     task: task.name,
-    taskId: task.id,
     count,
-    id: Int32Array.from(id),
-    stream: Int32Array.from(stream),
-    role: Int32Array.from(role),
-    pos: Int32Array.from({ length: count }, (_, i) => i),
-    span: Int32Array.from(span),
-    row: Int32Array.from(row),
-    col: Int32Array.from(col),
+    columns: Object.fromEntries(names.map((n) => [n, Int32Array.from(columns[n] ?? [])])),
     segments,
     features,
   };
+}
+
+/** Tokens that a value takes in a stream; refuses a value that does not fit the stream. */
+function itemSize(field: string, s: StreamSpec, value: FieldValue): number {
+  if (s.kind === "text") {
+    if (value.kind !== "ids") throw new HeddleError({ code: "E0561", message: `field \`${field}\` wants token ids` });
+    return value.ids.length;
+  }
+  const size = patchCount(s);
+  if (value.kind !== "features" || value.data.length !== size * s.features)
+    throw new HeddleError({ code: "E0562", message: `field \`${field}\` wants ${size} patches of ${s.features} numbers (an image of ${s.height} x ${s.width} x ${s.channels})` });
+  return size;
+}
+
+/** Item indices that an unconditional row leaves out. */
+export const droppableItems = (task: TaskSpec): Set<number> => new Set(task.items.flatMap((item, i) => (item.drop > 0 ? [i] : [])));
+
+/** Which items training leaves out of one sample; `uniform(k)` is the k-th draw of the sample. */
+export function drawDrops(task: TaskSpec, uniform: (k: number) => number): Set<number> {
+  const out = new Set<number>();
+  task.items.forEach((item, i) => {
+    if (item.drop <= 0) return;
+    const unit = item.dropGroup > 0 ? task.items.findIndex((x) => x.dropGroup === item.dropGroup) : i;
+    if (uniform(unit) < item.drop) out.add(i);
+  });
+  return out;
 }

@@ -1,10 +1,10 @@
 // A packed token table to the inputs of the `grad` and `loss` programs: targets, weights, noise levels.
 // Weights are normalised on the host (1 / number of predicted tokens), so that every loss term is a mean over the batch.
 
-import type { LossSpec, ModelSpec, ProcessSpec } from "../../compiler/plan/manifest.ts";
+import type { ModelSpec, ProcessSpec } from "../../compiler/plan/manifest.ts";
 import type { HostArray } from "../exec/states.ts";
-import { ATTRIBUTES, type TokenTable } from "../sequence/batch.ts";
-import { ROLE } from "../sequence/layout.ts";
+import type { TokenTable } from "../sequence/batch.ts";
+import { attributesOf, ROLE } from "../sequence/layout.ts";
 
 export interface BatchInputs {
   readonly lengths: Readonly<Record<string, number>>;
@@ -23,9 +23,6 @@ export function drawLevel(process: ProcessSpec, u0: number, u1: number): number 
   return 1 / (1 + Math.exp(-(process.levels.mean + process.levels.std * normal)));
 }
 
-/** Loss weight at a step (0-based): linear warm-up. */
-export const lossWeight = (loss: LossSpec, step: number): number => loss.weight * (loss.warm > 0 ? Math.min(1, (step + 1) / loss.warm) : 1);
-
 export interface BatchOptions {
   readonly step: number;
   readonly seed: number;
@@ -39,8 +36,10 @@ export function trainingInputs(model: ModelSpec, table: TokenTable, options: Bat
   const { rows, tokens, columns } = table;
   const size = rows * tokens;
   const values: Record<string, HostArray> = {};
-  for (const a of ATTRIBUTES) values[`tok.${a}`] = columns[a];
+  for (const a of attributesOf(model)) values[`tok.${a}`] = columns[a] ?? new Int32Array(size);
   const counts: Record<string, number> = {};
+  const none = new Int32Array(size);
+  const { doc = none, stream: streams = none, role = none, id = none } = columns;
   for (const s of model.streams) if (s.kind === "patches") values[`${s.name}.clean`] = table.features[s.name] ?? new Float32Array(size * s.features);
   for (const p of model.processes) values[`${p.name}.level`] = levels(model, p, table, options.uniform);
   for (const loss of model.losses) {
@@ -51,10 +50,10 @@ export function trainingInputs(model: ModelSpec, table: TokenTable, options: Bat
     for (let i = 0; i < size; i++) {
       // next_token: the token at i predicts its successor; denoise: the token predicts itself
       const at = loss.kind === "next_token" ? i + 1 : i;
-      const same = columns.doc[i] !== -1 && (loss.kind !== "next_token" || ((i + 1) % tokens !== 0 && columns.doc[at] === columns.doc[i]));
-      if (!same || columns.stream[at] !== stream?.id || columns.role[at] !== ROLE.predict) continue;
+      const same = doc[i] !== -1 && (loss.kind !== "next_token" || ((i + 1) % tokens !== 0 && doc[at] === doc[i]));
+      if (!same || streams[at] !== stream?.id || role[at] !== ROLE.predict) continue;
       weight[i] = 1;
-      target[i] = columns.id[at] ?? 0;
+      target[i] = id[at] ?? 0;
       count++;
     }
     const features = stream?.kind === "patches" ? stream.features : 1;
@@ -62,7 +61,6 @@ export function trainingInputs(model: ModelSpec, table: TokenTable, options: Bat
     for (let i = 0; i < size; i++) weight[i] = (weight[i] ?? 0) * each;
     counts[loss.name] = count;
     values[`${loss.name}.weight`] = weight;
-    values[`${loss.name}.scale`] = Float32Array.of(lossWeight(loss, options.step));
     if (loss.kind === "next_token") values[`${loss.name}.target`] = target;
   }
   values.seed = Uint32Array.of(options.seed >>> 0);
