@@ -99,6 +99,13 @@ export function dimDiv(a: Dim, b: Dim): Dim | undefined {
   return dimVar(name);
 }
 
+/** What a quotient atom such as "(d/heads)" divides, or undefined for an ordinary variable. */
+export function dimQuotient(name: string): { readonly num: Dim; readonly den: Dim } | undefined {
+  const q = quotients.get(name);
+  const num = numerators.get(name);
+  return q && num ? { num, den: q.den } : undefined;
+}
+
 export const dimEqual = (a: Dim, b: Dim): boolean => dimText(a) === dimText(b);
 
 /** The constant value, or undefined when a variable occurs. */

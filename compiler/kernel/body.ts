@@ -27,6 +27,9 @@ export class KernelParts {
   readonly arrays: LocalArray[] = [];
   /** operand name -> tensor name; operands are named after their tensor, made fit for identifiers. */
   readonly bind = new Map<string, string>();
+  /** The body in which a name is bound; names of vars are in `mutable` as well. Lets fusion place loads outside loops. */
+  readonly home = new Map<string, Body>();
+  readonly mutable = new Set<string>();
   #next = 0;
 
   fresh(prefix: string): string {
@@ -57,21 +60,34 @@ export class KernelParts {
 export class Body {
   readonly stmts: Stmt[] = [];
   readonly parts: KernelParts;
+  /** The enclosing body, and the statement through which it is nested. A statement is appended after its body is
+   *  filled, so what is emitted into the enclosing body meanwhile runs before it. */
+  readonly parent: Body | undefined;
+  readonly via: "loop" | "if" | undefined;
 
-  constructor(parts: KernelParts) {
+  constructor(parts: KernelParts, parent?: Body, via?: "loop" | "if") {
     this.parts = parts;
+    this.parent = parent;
+    this.via = via;
+  }
+
+  #bind(name: string): void {
+    this.parts.home.set(name, this);
   }
 
   /** Name a value; constants and names are passed through. */
   let(value: ScalarExpr, prefix = "v"): ScalarExpr {
     if (value.kind === "const" || value.kind === "name" || value.kind === "length") return value;
     const n = this.parts.fresh(prefix);
+    this.#bind(n);
     this.stmts.push({ kind: "let", name: n, value });
     return ref(n, value.type);
   }
 
   var(value: ScalarExpr, prefix = "acc"): ScalarExpr {
     const n = this.parts.fresh(prefix);
+    this.#bind(n);
+    this.parts.mutable.add(n);
     this.stmts.push({ kind: "var", name: n, value });
     return ref(n, value.type);
   }
@@ -85,6 +101,7 @@ export class Body {
     const op = this.parts.operands.get(operand);
     if (!op) throw new Error(`no operand ${operand}`);
     const n = this.parts.fresh("x");
+    this.#bind(n);
     this.stmts.push({ kind: "load", name: n, type: op.dtype, from: operand, index });
     return ref(n, op.dtype);
   }
@@ -97,6 +114,7 @@ export class Body {
     const arr = this.parts.arrays.find((a) => a.name === array);
     if (!arr) throw new Error(`no array ${array}`);
     const n = this.parts.fresh("s");
+    this.#bind(n);
     this.stmts.push({ kind: "aload", name: n, from: array, index });
     return ref(n, arr.dtype);
   }
@@ -107,7 +125,8 @@ export class Body {
 
   loop(from: ScalarExpr, to: ScalarExpr, step: number, fill: (b: Body, i: ScalarExpr) => void, unroll = false): void {
     const n = this.parts.fresh("i");
-    const body = new Body(this.parts);
+    const body = new Body(this.parts, this, "loop");
+    body.#bind(n);
     fill(body, ref(n, "i32"));
     this.stmts.push({ kind: "loop", name: n, from, to, step, unroll, body: body.stmts });
   }
@@ -118,13 +137,13 @@ export class Body {
       taken?.(this);
       return;
     }
-    const t = new Body(this.parts);
+    const t = new Body(this.parts, this, "if");
     then(t);
     if (!otherwise) {
       this.stmts.push({ kind: "if", cond, then: t.stmts });
       return;
     }
-    const e = new Body(this.parts);
+    const e = new Body(this.parts, this, "if");
     otherwise(e);
     this.stmts.push({ kind: "if", cond, then: t.stmts, else: e.stmts });
   }
@@ -135,6 +154,7 @@ export class Body {
 
   laneReduce(op: "sum" | "max" | "min", value: ScalarExpr, scratch: string): ScalarExpr {
     const n = this.parts.fresh("r");
+    this.#bind(n);
     this.stmts.push({ kind: "lane_reduce", name: n, op, value, scratch });
     return ref(n, value.type);
   }
