@@ -1,0 +1,207 @@
+// The checked meaning of one `model` or `variant`: every name resolved, every size known, defaults filled in.
+// Plain data apart from `network`, which holds layers that elaborate.ts can run on any graph builder.
+// Made by compiler/check.ts; read by lowering, mask analysis, `explain` and bundles. Nothing here has an error left in it.
+
+import type { Diagnostic } from "../../grammar/diagnostic.ts";
+import type { Span } from "../../grammar/source.ts";
+import type { ScalarExpr } from "../scalar/expr.ts";
+import type { NamedSize, Parameter, Tie } from "./parameter.ts";
+import type { LayerValue } from "./values.ts";
+
+/** A constant of the model: a parameter after defaults and overrides. */
+export interface Constant {
+  readonly name: string;
+  readonly value: number | boolean | string;
+  readonly span: Span;
+}
+
+export type TokenizerSpec =
+  /** UTF-8 bytes: 256 ids. */
+  | { readonly kind: "bytes" }
+  /** Ids as they come; the data holds numbers. */
+  | { readonly kind: "ids"; readonly vocab: number }
+  | { readonly kind: "bpe"; readonly file: string }
+  /** Square patches of an image, row by row; features in the order (y, x, channel). */
+  | { readonly kind: "patches"; readonly patch: number; readonly height: number; readonly width: number; readonly channels: number }
+  /** Parsed and checked, not built yet: `codes`, `latents`, `features`, `mel`, `queries`, … */
+  | { readonly kind: "other"; readonly name: string };
+
+export interface Stream {
+  readonly name: string;
+  /** Position in `Model.streams`; what the token attribute `stream` holds. Literal tokens carry the id of the first text stream. */
+  readonly id: number;
+  readonly kind: "text" | "continuous" | "codes" | "queries";
+  readonly tokenizer: TokenizerSpec;
+  /** Ids of the tokenizer, without literals; 0 for a continuous stream. */
+  readonly vocab: number;
+  /** `text.vocab`, with the literals in the first text stream, or `image.features`: the axis that embed takes and head gives. */
+  readonly axis: NamedSize;
+  /** Tokens of one item where that is fixed (patches of an image). */
+  readonly count?: number;
+  readonly span: Span;
+}
+
+/** A literal token such as `<boi>`; ids follow the vocabulary of the first text stream. */
+export interface Special {
+  readonly name: string;
+  readonly id: number;
+  readonly span: Span;
+}
+
+export interface TaskField {
+  readonly name: string;
+  readonly stream: string;
+  readonly span: Span;
+}
+
+export type TaskItem =
+  | { readonly kind: "literal"; readonly name: string; readonly id: number; readonly drop: number; readonly dropGroup: number; readonly span: Span }
+  | {
+      readonly kind: "given" | "predict";
+      readonly stream: string;
+      readonly field: string;
+      /** Probability that training leaves the item out (classifier-free guidance); items of one group go together. */
+      readonly drop: number;
+      /** 0 where the item is dropped by itself, else the number of its group, from 1. */
+      readonly dropGroup: number;
+      /** Values of declared attributes. */
+      readonly attributes: Readonly<Record<string, number>>;
+      readonly span: Span;
+    }
+  /** Not built yet. */
+  | { readonly kind: "repeat"; readonly items: readonly TaskItem[]; readonly span: Span };
+
+export interface Task {
+  readonly name: string;
+  /** What the token attribute `task` holds. */
+  readonly id: number;
+  readonly fields: readonly TaskField[];
+  readonly items: readonly TaskItem[];
+  readonly span: Span;
+}
+
+/** A token attribute that the model declares with `attribute`. */
+export interface Attribute {
+  readonly name: string;
+  readonly fallback: number;
+  readonly span: Span;
+}
+
+/** A mask or a score after compilation: reads attr leaves `q.pos`, `k.stream`, …; a score also the name `s` (f32). */
+export interface Predicate {
+  readonly expr: ScalarExpr;
+  readonly text: string;
+  readonly span: Span;
+}
+
+/** One attention of the network, found while it was checked. */
+export interface Attention {
+  readonly path: string;
+  readonly mask: Predicate | null;
+  readonly score: Predicate | null;
+  readonly span: Span;
+}
+
+export interface Process {
+  readonly name: string;
+  readonly stream: string;
+  readonly kind: "diffusion" | "flow" | "other";
+  /** diffusion: cosine | linear; flow: linear. */
+  readonly schedule: string;
+  readonly predict: "noise" | "velocity" | "clean";
+  /** How training draws the level (0 is clean, 1 is noise alone). */
+  readonly levels: { readonly kind: "uniform" } | { readonly kind: "logit_normal"; readonly mean: number; readonly std: number };
+  readonly span: Span;
+}
+
+export interface LossTerm {
+  /** As `next_token(text)`. */
+  readonly name: string;
+  readonly kind: "next_token" | "denoise";
+  readonly stream: string;
+  /** f32; a constant, or an expression over the name `step` (f32). */
+  readonly weight: ScalarExpr;
+  readonly span: Span;
+}
+
+export interface MixEntry {
+  readonly task: string;
+  readonly weight: number;
+  readonly span: Span;
+}
+
+export interface Sampler {
+  readonly stream: string;
+  /** text: greedy, temperature, top_k, nucleus; continuous: ddim, euler, heun. */
+  readonly kind: string;
+  readonly args: Readonly<Record<string, number>>;
+  readonly span: Span;
+}
+
+export interface TrainSettings {
+  readonly optimizer: "adamw";
+  readonly lr: number;
+  readonly minLr: number;
+  readonly warmup: number;
+  readonly steps: number;
+  readonly batch: number;
+  readonly accumulate: number;
+  readonly betas: readonly [number, number];
+  readonly eps: number;
+  readonly decay: number;
+  readonly clip: number;
+  /** EMA decay; 0 for none. */
+  readonly ema: number;
+  readonly seed: number;
+}
+
+export interface NetworkLayers {
+  /** By stream: ids [t] i32, or features [t, stream.features] f32, to [t, width]. */
+  readonly embed: ReadonlyMap<string, LayerValue>;
+  readonly body: LayerValue;
+  /** By stream: [t, width] to [t, text.vocab] or [t, image.features]. */
+  readonly head: ReadonlyMap<string, LayerValue>;
+  /** The axis that embed gives and head takes. */
+  readonly width: NamedSize;
+  /** Text streams whose head is one weight and nothing else, so that logits need never exist. */
+  readonly plainHeads: ReadonlyMap<string, PlainHead>;
+}
+
+export interface PlainHead {
+  /** State `params/<path>`, axes from and vocab. */
+  readonly parameter: string;
+  readonly from: string;
+  readonly vocab: string;
+}
+
+export interface Model {
+  readonly name: string;
+  readonly doc: string;
+  readonly span: Span;
+  /** Path of the file. */
+  readonly source: string;
+  readonly axes: readonly NamedSize[];
+  readonly constants: readonly Constant[];
+  readonly streams: readonly Stream[];
+  readonly specials: readonly Special[];
+  readonly tasks: readonly Task[];
+  readonly attributes: readonly Attribute[];
+  readonly mask: Predicate | null;
+  readonly score: Predicate | null;
+  readonly attentions: readonly Attention[];
+  readonly processes: readonly Process[];
+  readonly network: NetworkLayers;
+  readonly losses: readonly LossTerm[];
+  readonly mix: readonly MixEntry[];
+  readonly samplers: readonly Sampler[];
+  readonly train: TrainSettings;
+  /** In a fixed order: embed, body, head, each in the order of the text. */
+  readonly parameters: readonly Parameter[];
+  readonly ties: readonly Tie[];
+  /** Token attributes that masks, scores, layers or rope read, sorted: lowering provides these and no others. */
+  readonly reads: readonly string[];
+  /** Longest sequence where a learned table of positions bounds it. */
+  readonly maxTokens?: number;
+  /** Everything that checks but does not lower yet; lowering refuses a model where this is not empty. */
+  readonly notBuilt: readonly Diagnostic[];
+}

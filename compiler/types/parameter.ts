@@ -1,0 +1,35 @@
+// Learned tensors as data: what `param w[d, h] ~ normal(std: 0.02)` declares, once a layer has been made.
+
+import type { Span } from "../../grammar/source.ts";
+import type { Dim } from "../dim/dim.ts";
+
+export interface NamedSize {
+  readonly name: string;
+  readonly size: Dim;
+  readonly span: Span;
+}
+
+export type Init =
+  | { readonly kind: "zeros" | "ones" }
+  | { readonly kind: "normal"; readonly std: number }
+  | { readonly kind: "uniform"; readonly low: number; readonly high: number };
+
+/** A learned tensor. Its state in a graph is called `params/<path>`. */
+export interface Parameter {
+  /** `body[3].attn.wq` */
+  readonly path: string;
+  /** In memory order. Sizes are constants. */
+  readonly axes: readonly NamedSize[];
+  readonly init: Init;
+  /** Weight decay: matrices yes; vectors, norms, biases and embeddings no. */
+  readonly decay: boolean;
+  readonly frozen: boolean;
+  readonly span: Span;
+}
+
+/** A weight declared as `param w[…] = other.w`: it has no state of its own. */
+export interface Tie {
+  readonly path: string;
+  readonly to: string;
+  readonly span: Span;
+}

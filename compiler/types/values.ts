@@ -1,0 +1,198 @@
+// Everything an expression of the language can be worth while a model is built: numbers, axes, layers, masks, tensors, …
+// One union for compile time and for tensors, so that `when`, `stack` and layers as arguments need no second language.
+// A number whose value is not known (a layer checked alone) is symbolic: an int is a Dim, a float or bool is undefined.
+
+import type { Span } from "../../grammar/source.ts";
+import type {
+  FnDecl, LambdaExpr, LayerDecl, MaskDecl, MethodMember, ProcessDecl, RouteDecl, RouterDecl, ScoreDecl, TokenizerDecl,
+} from "../ast/nodes.ts";
+import type { Dim } from "../dim/dim.ts";
+import type { NodeId } from "../graph/graph.ts";
+import type { ScalarExpr } from "../scalar/expr.ts";
+import type { Init, Parameter } from "./parameter.ts";
+
+/** Takes the place of a value whose error has been reported; whatever touches it stays silent. */
+export interface PoisonValue { readonly kind: "poison" }
+/** A weight whose condition is false: adding it or multiplying by it changes nothing. */
+export interface AbsentValue { readonly kind: "absent" }
+export interface IntValue { readonly kind: "int"; readonly dim: Dim }
+export interface FloatValue { readonly kind: "float"; readonly value: number | undefined }
+export interface BoolValue { readonly kind: "bool"; readonly value: boolean | undefined }
+export interface StringValue { readonly kind: "string"; readonly value: string }
+
+/** A name and a size. `name` is the one tensors carry; `span` is where the size was given. */
+export interface AxisValue {
+  readonly kind: "axis";
+  readonly name: string;
+  readonly size: Dim;
+  readonly span: Span;
+}
+
+export interface StreamValue {
+  readonly kind: "stream";
+  readonly name: string;
+  /** What `q.stream` holds; undefined where a declaration is checked alone. */
+  readonly id: number | undefined;
+  /** `features`, `vocab`, `rows`, … */
+  readonly axes: ReadonlyMap<string, AxisValue>;
+}
+
+export interface TaskValue { readonly kind: "task"; readonly name: string; readonly id: number }
+export interface ProcessValue { readonly kind: "process"; readonly name: string }
+export interface MaskValue { readonly kind: "mask"; readonly expr: ScalarExpr; readonly text: string; readonly span: Span }
+export interface ScoreValue { readonly kind: "score"; readonly expr: ScalarExpr; readonly text: string; readonly span: Span }
+/** `by stream { … }` or a router: not built yet, so it says only which branches there are. */
+export interface RouteValue { readonly kind: "route"; readonly learned: boolean; readonly branches: readonly string[] }
+export interface InitValue { readonly kind: "init"; readonly init: Init }
+/** `q` or `k` in a mask, `token` in a layer. */
+export interface SubjectValue { readonly kind: "subject"; readonly side: "q" | "k" | "token" }
+/** A scalar of a mask, score or weight: `q.pos - k.pos`. */
+export interface ScalarValue { readonly kind: "scalar"; readonly expr: ScalarExpr }
+export interface TensorValue { readonly kind: "tensor"; readonly node: NodeId }
+/** A learned tensor, before it is on any graph. */
+export interface WeightValue { readonly kind: "weight"; readonly parameter: Parameter }
+export interface ListValue { readonly kind: "list"; readonly items: readonly Value[] }
+export interface TupleValue { readonly kind: "tuple"; readonly items: readonly Value[] }
+export interface RangeValue { readonly kind: "range"; readonly from: Dim; readonly to: Dim }
+export interface LambdaValue { readonly kind: "lambda"; readonly expr: LambdaExpr; readonly env: Env }
+/** A built-in function by name: `softmax`, `dot`, `attend`. */
+export interface BuiltinValue { readonly kind: "builtin"; readonly name: string }
+/** One word of a fixed list: `cosine`, `noise`. */
+export interface WordValue { readonly kind: "word"; readonly text: string }
+/** A file of the library, after `use std.blocks`. */
+export interface ModuleValue { readonly kind: "module"; readonly name: string; readonly scope: Scope }
+/** A token attribute as an argument: `same(doc)`. */
+export interface AttributeValue { readonly kind: "attribute"; readonly name: string }
+
+export type DeclNode = LayerDecl | FnDecl | MaskDecl | ScoreDecl | RouterDecl | RouteDecl | ProcessDecl | TokenizerDecl;
+
+/** A declaration that takes arguments, before it is called, with the scope it was written in. */
+export interface DeclValue {
+  readonly kind: "decl";
+  readonly decl: DeclNode;
+  readonly scope: Scope;
+}
+
+export interface LayerValue {
+  readonly kind: "layer";
+  readonly form: LayerForm;
+  readonly span: Span;
+}
+
+export type LayerForm =
+  | LayerInstance
+  /** `linear(…) + time(…)`: each is applied to the same input; `op` joins the results. */
+  | { readonly kind: "joined"; readonly op: "+" | "-" | "*"; readonly left: LayerValue; readonly right: LayerValue }
+  /** `stack(n) …`, `[a, b]`: one after the other. */
+  | { readonly kind: "sequence"; readonly layers: readonly LayerValue[] }
+  /** A layer parameter of a declaration that is checked alone: its result is not known. */
+  | { readonly kind: "unknown" };
+
+/** What a caller's axis is called inside a layer, where two axis parameters were given the same axis. */
+export interface AxisAlias {
+  readonly formal: string;
+  readonly inside: string;
+  readonly outside: string;
+}
+
+export interface LayerInstance {
+  readonly kind: "instance";
+  readonly decl: LayerDecl;
+  /** `body[3].attn` */
+  readonly path: string;
+  readonly scope: Scope;
+  readonly methods: ReadonlyMap<string, MethodMember>;
+  readonly aliases: readonly AxisAlias[];
+  /** Names of every axis this layer knows: its parameters and its own. */
+  readonly axisNames: ReadonlySet<string>;
+}
+
+export type Value =
+  | PoisonValue | AbsentValue | IntValue | FloatValue | BoolValue | StringValue | AxisValue | StreamValue | TaskValue | ProcessValue
+  | MaskValue | ScoreValue | RouteValue | InitValue | SubjectValue | ScalarValue | TensorValue | WeightValue | ListValue | TupleValue
+  | RangeValue | LambdaValue | BuiltinValue | WordValue | ModuleValue | AttributeValue | DeclValue | LayerValue;
+
+export type ValueKind = Value["kind"];
+
+/** Where a name was bound, which decides whether hiding it is a mistake. */
+export type Origin = "builtin" | "library" | "file" | "parameter" | "member" | "input" | "axis" | "let";
+
+export interface Entry {
+  readonly span: Span | null;
+  readonly origin: Origin;
+  /** Worked out when first asked for; declarations may refer to later ones. */
+  readonly value: () => Value;
+}
+
+/** Names of one region of text, inside those of its parent. */
+export class Scope {
+  readonly parent: Scope | null;
+  readonly entries = new Map<string, Entry>();
+
+  constructor(parent: Scope | null) {
+    this.parent = parent;
+  }
+
+  find(name: string): Entry | undefined {
+    return this.entries.get(name) ?? this.parent?.find(name);
+  }
+
+  set(name: string, value: Value, span: Span | null, origin: Origin): void {
+    this.entries.set(name, { span, origin, value: () => value });
+  }
+
+  setLazy(name: string, make: () => Value, span: Span | null, origin: Origin): void {
+    let made: Value | undefined;
+    this.entries.set(name, { span, origin, value: () => (made ??= make()) });
+  }
+
+  /** Every entry that can be seen from here, nearest first; a hidden one is left out. */
+  visible(): Map<string, Entry> {
+    const out = new Map<string, Entry>();
+    for (let s: Scope | null = this; s; s = s.parent) for (const [n, e] of s.entries) if (!out.has(n)) out.set(n, e);
+    return out;
+  }
+}
+
+/** Where an expression stands. `path` is the model path of what it makes; `name` is set where it is the whole of a member. */
+export interface Env {
+  readonly scope: Scope;
+  readonly path: string;
+  /** True for the direct value of a member: a layer made here takes `path` as it is instead of adding its own name. */
+  readonly exact: boolean;
+  /** True inside `forward` and functions called from it: layers may be run, but not made. */
+  readonly inForward: boolean;
+}
+
+export const poison: PoisonValue = { kind: "poison" };
+export const absent: AbsentValue = { kind: "absent" };
+export const float = (value: number | undefined): FloatValue => ({ kind: "float", value });
+export const boolean = (value: boolean | undefined): BoolValue => ({ kind: "bool", value });
+export const int = (dim: Dim): IntValue => ({ kind: "int", dim });
+export const tensor = (node: NodeId): TensorValue => ({ kind: "tensor", node });
+export const scalar = (expr: ScalarExpr): ScalarValue => ({ kind: "scalar", expr });
+
+const declWords: Record<DeclNode["kind"], string> = {
+  layer: "layer", fn: "function", mask: "mask", score: "score", router: "router", route: "route", process: "process", tokenizer: "tokenizer",
+};
+
+/** The word for a value's kind, with its article: `a mask`, `an axis`. */
+export function describe(v: Value): string {
+  switch (v.kind) {
+    case "int": return "a whole number";
+    case "float": return "a number";
+    case "bool": return "a truth value";
+    case "string": return "a string";
+    case "axis": return "an axis";
+    case "init": return "an initialiser";
+    case "attribute": return "a token attribute";
+    case "subject": return v.side === "token" ? "the token" : "a token of the mask";
+    case "scalar": return "a value of the mask";
+    case "weight": return "a weight";
+    case "builtin": return "a built-in function";
+    case "decl": return `a ${declWords[v.decl.kind]} that takes arguments`;
+    case "poison": case "absent": return "nothing";
+    default: return `a ${v.kind}`;
+  }
+}
+
