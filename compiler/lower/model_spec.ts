@@ -1,0 +1,78 @@
+// Model -> what a bundle says of it (ModelSpec) and the state buffers of its parameters.
+// Parameters under weight decay come first, so that the optimizer needs one number instead of a table.
+
+import { dimValue } from "../dim/dim.ts";
+import type { ModelSpec, ParameterSpec, StreamSpec, TaskItem } from "../plan/manifest.ts";
+import type { StateBuffer } from "../plan/plan.ts";
+import type { Model, Stream, TaskItem as ModelItem } from "../types/model.ts";
+import type { FlatParameters } from "./optimizer.ts";
+
+export interface ParameterLayout extends FlatParameters {
+  readonly parameters: readonly ParameterSpec[];
+}
+
+/** Offsets in elements; each parameter starts at a multiple of 4. */
+export function layoutParameters(model: Model): ParameterLayout {
+  const decays = (p: Model["parameters"][number]): boolean => p.decay && !p.frozen;
+  const parameters: ParameterSpec[] = [];
+  let offset = 0;
+  let decayed = 0;
+  for (const group of [true, false])
+    for (const p of model.parameters) {
+      if (decays(p) !== group) continue;
+      const axes = p.axes.map((a) => ({ name: a.name, size: dimValue(a.size) ?? 0 }));
+      parameters.push({ path: p.path, axes, init: p.init, decay: p.decay, frozen: p.frozen, offset });
+      offset += Math.ceil(axes.reduce((n, a) => n * a.size, 1) / 4) * 4;
+      if (group) decayed = offset;
+    }
+  return { parameters, count: Math.max(4, offset), decayed };
+}
+
+/** params, grads, moments, EMA and accumulator: one layout, several buffers. */
+export function parameterStates(model: Model, layout: ParameterLayout): StateBuffer[] {
+  const fields = layout.parameters.map((p) => ({ name: p.path, shape: p.axes.map((a) => a.size), axes: p.axes.map((a) => a.name), offset: p.offset }));
+  const names = ["params", "grads", "adam.m", "adam.v", ...(model.train.ema > 0 ? ["ema"] : []), ...(model.train.accumulate > 1 ? ["accum"] : [])];
+  return names.map((name) => ({ name, dtype: "f32" as const, size: layout.count, fields }));
+}
+
+export function modelSpec(model: Model, layout: ParameterLayout, cache: ModelSpec["cache"]): ModelSpec {
+  return {
+    name: model.name,
+    streams: model.streams.map(streamSpec),
+    tasks: model.tasks.map((t) => ({
+      name: t.name,
+      id: t.id,
+      fields: t.fields.map((f) => ({ name: f.name, stream: f.stream })),
+      items: t.items.map((i) => item(model, i)),
+    })),
+    attributes: model.attributes.map((a) => ({ name: a.name, fallback: a.fallback })),
+    processes: model.processes.map((p) => {
+      if (p.kind === "other") throw new Error(`process ${p.name} is not built`);
+      return { name: p.name, stream: p.stream, kind: p.kind, schedule: p.schedule, predict: p.predict, levels: p.levels };
+    }),
+    samplers: model.samplers.map((s) => ({ stream: s.stream, kind: s.kind, args: s.args })),
+    losses: model.losses.map((l) => ({ name: l.name, kind: l.kind, stream: l.stream, weight: l.weight.kind === "const" ? String(l.weight.value) : "by step" })),
+    mix: model.mix.map((m) => ({ task: m.task, weight: m.weight })),
+    train: model.train,
+    parameters: layout.parameters,
+    parameterCount: layout.count,
+    decayed: layout.decayed,
+    cache,
+    ...(model.maxTokens === undefined ? {} : { maxTokens: model.maxTokens }),
+  };
+}
+
+function streamSpec(s: Stream): StreamSpec {
+  const t = s.tokenizer;
+  if (t.kind === "patches")
+    return { name: s.name, id: s.id, kind: "patches", patch: t.patch, height: t.height, width: t.width, channels: t.channels, features: t.patch * t.patch * t.channels };
+  if (t.kind === "other") throw new Error(`stream ${s.name} is not built`);
+  return { name: s.name, id: s.id, kind: "text", tokenizer: t.kind === "bpe" ? { kind: "bpe", file: t.file } : { kind: t.kind }, vocab: s.vocab };
+}
+
+function item(model: Model, i: ModelItem): TaskItem {
+  if (i.kind === "repeat") throw new Error("repetition in a task is not built");
+  const drop = { drop: i.drop, dropGroup: i.dropGroup };
+  if (i.kind === "literal") return { kind: "literal", text: i.name, id: i.id, stream: model.streams.find((s) => s.kind === "text")?.id ?? 0, ...drop };
+  return { kind: i.kind, field: i.field, stream: i.stream, attributes: i.attributes, ...drop };
+}

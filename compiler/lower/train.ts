@@ -1,0 +1,117 @@
+// Model -> the `loss` and `grad` graphs. In: a checked Model. Out: one graph that embeds, corrupts, runs the body, takes every
+// loss term and, for `grad`, appends the gradients of all parameters that are not frozen.
+// Weights of tokens arrive normalised, so a loss is a plain weighted sum and a term of no token is zero.
+
+import { gradients } from "../autodiff/backward.ts";
+import { dimText } from "../dim/dim.ts";
+import { GraphBuilder } from "../graph/builder.ts";
+import type { Graph, NodeId } from "../graph/graph.ts";
+import type { ScalarExpr } from "../scalar/expr.ts";
+import { elaborateNetwork } from "../types/elaborate_network.ts";
+import type { LossTerm, Model, Process } from "../types/model.ts";
+import type { Network } from "../types/network.ts";
+import { BATCH, corrupt, ModelLeaves, TOKENS } from "./leaves.ts";
+import { OpsOn } from "./ops_on.ts";
+
+export function lowerTraining(model: Model, name: "loss" | "grad"): Graph {
+  const builder = new GraphBuilder(name);
+  const leaves = new ModelLeaves(model, builder);
+  const network = elaborateNetwork(model, builder, leaves.leaves());
+  const seed = (): NodeId => leaves.input("seed", "u32", []);
+  const step = (): NodeId => leaves.input("step", "u32", []);
+  const corrupted = new Map<string, { noisy: NodeId; target: NodeId }>();
+  model.processes.forEach((process, index) => {
+    const stream = model.streams.find((s) => s.name === process.stream);
+    if (!stream) return;
+    const o = new OpsOn(builder, { spans: [process.span], path: process.name, via: [] });
+    const axes = [BATCH, TOKENS, { name: stream.axis.name, size: stream.axis.size }];
+    const noise = o.add("random", [seed(), step()], { kind: "normal", stream: index + 1, axes });
+    corrupted.set(stream.name, corrupt(o, process, leaves.clean(stream), noise, leaves.level(process.name)));
+  });
+  const x = leaves.embed(network, (s) => corrupted.get(s.name)?.noisy ?? leaves.clean(s));
+  const h = network.body(x);
+  let total: NodeId | undefined;
+  for (const term of model.losses) {
+    const o = new OpsOn(builder, { spans: [term.span], path: `loss.${term.name}`, via: [] });
+    const value = term.kind === "next_token" ? nextToken(leaves, network, term, h, o) : denoise(leaves, network, model.processes, term, h, corrupted, o);
+    builder.output(`loss.${term.name}`, value);
+    const weighted = o.bin("mul", value, stepWeight(o, term.weight, step));
+    total = total === undefined ? weighted : o.bin("add", total, weighted);
+  }
+  const loss = total ?? leaves.ops.const(0);
+  builder.output("loss", loss);
+  if (name === "grad") appendGradients(model, leaves, loss);
+  return builder.finish();
+}
+
+/** grads/<path> in the memory order of the parameter. */
+function appendGradients(model: Model, leaves: ModelLeaves, loss: NodeId): void {
+  const { builder } = leaves;
+  const wanted = model.parameters.filter((p) => !p.frozen && leaves.parameters.has(p.path));
+  const grads = gradients(builder, loss, wanted.map((p) => leaves.parameter(p)));
+  wanted.forEach((p, i) => {
+    const grad = grads[i];
+    if (grad === undefined) return;
+    const o = new OpsOn(builder, { spans: [p.span], path: p.path, via: [] });
+    const order = (axes: readonly { name: string }[]): string => axes.map((a) => a.name).join(",");
+    let node = grad;
+    if (order(builder.type(grad).axes) !== order(p.axes)) {
+      // The union of axes takes the order of its first operand: adding a zero of the right shape puts the gradient in order.
+      const zero = [...p.axes].reverse().reduce((z, a) => o.add("broadcast", [z], { axis: { name: a.name, size: a.size } }), o.const(0));
+      if (order(builder.type(zero).axes) !== order(p.axes)) throw new Error(`gradient of ${p.path}: no way to order ${p.axes.map((a) => dimText(a.size)).join(" x ")}`);
+      node = o.bin("add", zero, grad);
+    }
+    builder.output(`grads/${p.path}`, node, `grads/${p.path}`);
+  });
+}
+
+function nextToken(leaves: ModelLeaves, network: Network, term: LossTerm, h: NodeId, o: OpsOn): NodeId {
+  const { model, builder } = leaves;
+  const target = leaves.input(`${term.name}.target`, "i32", [BATCH, TOKENS]);
+  const weight = leaves.input(`${term.name}.weight`, "f32", [BATCH, TOKENS]);
+  const plain = model.network.plainHeads.get(term.stream);
+  const parameter = plain && model.parameters.find((p) => p.path === plain.parameter);
+  if (plain && parameter) {
+    const w = leaves.parameter(parameter);
+    return o.sum(o.add("linear_ce", [h, w, target, weight], { from: plain.from, vocab: plain.vocab }), ["batch", "t"]);
+  }
+  const logits = network.head(term.stream, h);
+  const vocab = model.streams.find((s) => s.name === term.stream)?.axis;
+  const axis = builder.type(logits).axes.find((a) => a.name === vocab?.name);
+  if (!axis) throw new Error(`head of ${term.stream} has no vocabulary axis`);
+  const top = o.add("amax", [logits], { axes: [axis.name] });
+  const lse = o.bin("add", o.un("log", o.sum(o.un("exp", o.bin("sub", logits, top)), [axis.name])), top);
+  const hit = o.bin("eq", o.add("iota", [], { axis }), target);
+  const picked = o.sum(o.select(hit, logits, 0), [axis.name]);
+  return o.sum(o.bin("mul", o.bin("sub", lse, picked), weight), ["batch", "t"]);
+}
+
+function denoise(leaves: ModelLeaves, network: Network, processes: readonly Process[], term: LossTerm, h: NodeId, corrupted: ReadonlyMap<string, { target: NodeId }>, o: OpsOn): NodeId {
+  const stream = leaves.model.streams.find((s) => s.name === term.stream);
+  const target = corrupted.get(term.stream)?.target;
+  if (!stream || target === undefined || !processes.some((p) => p.stream === term.stream)) throw new Error(`denoise(${term.stream}) without a process`);
+  const weight = leaves.input(`${term.name}.weight`, "f32", [BATCH, TOKENS]);
+  const diff = o.bin("sub", network.head(term.stream, h), target);
+  const each = o.sum(o.bin("mul", diff, diff), [stream.axis.name]);
+  return o.sum(o.bin("mul", each, weight), ["batch", "t"]);
+}
+
+/** A weight over the training step, as a scalar node. */
+function stepWeight(o: OpsOn, e: ScalarExpr, step: () => NodeId): NodeId {
+  switch (e.kind) {
+    case "const": return o.const(e.value, e.type === "bool" ? "bool" : e.type);
+    case "name": return o.cast(step(), "f32");
+    case "unary": {
+      const a = stepWeight(o, e.a, step);
+      if (e.op === "to_f32") return o.cast(a, "f32");
+      if (e.op === "to_i32") return o.cast(a, "i32");
+      if (e.op === "to_u32" || e.op === "bits_f32" || e.op === "bits_u32") throw new Error(`loss weight: ${e.op}`);
+      return o.un(e.op, a);
+    }
+    case "binary":
+      if (e.op === "xor" || e.op === "shl" || e.op === "shr" || e.op === "mulhi") throw new Error(`loss weight: ${e.op}`);
+      return o.bin(e.op, stepWeight(o, e.a, step), stepWeight(o, e.b, step));
+    case "select": return o.select(stepWeight(o, e.cond, step), stepWeight(o, e.a, step), stepWeight(o, e.b, step));
+    default: throw new Error(`loss weight: ${e.kind}`);
+  }
+}
