@@ -270,7 +270,6 @@ export class HeddleParser extends CstParser {
   /** `d = 1024`, `blocks[i] = …` */
   binding: Rule = this.RULE("binding", () => {
     this.OR([
-      { ALT: () => this.CONSUME(t.Name) },
       {
         ALT: () => {
           this.CONSUME(t.Identifier);
@@ -279,6 +278,7 @@ export class HeddleParser extends CstParser {
           this.CONSUME(t.RSquare);
         },
       },
+      { ALT: () => this.CONSUME(t.Name) },
     ]);
     this.CONSUME(t.Equals);
     this.SUBRULE1(this.expression);

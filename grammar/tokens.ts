@@ -79,7 +79,7 @@ const contextualWords = [
 export const NumberToken = createToken({ name: "NumberToken", pattern: Lexer.NA, label: "a number" });
 export const Number = createToken({
   name: "Number",
-  pattern: /\d[\d_]*(?:\.\d[\d_]*)?(?:[eE][+-]?\d+)?/,
+  pattern: /\d[\d_]*(?:\.\d[\d_]*)?(?:[eE][+-]?\d+)?(?!\w|\.(?![.\w]))/,
   categories: [NumberToken],
   label: "a number",
 });
@@ -162,7 +162,7 @@ export const binaryOperators: readonly TokenType[] = [
 export const allTokens: TokenType[] = [
   Newline, Space, DocComment, Comment, HashComment,
   Name, NumberToken, StringToken,
-  BadNumber, Number, String, OpenString, SingleQuoted, LiteralToken,
+  Number, BadNumber, String, OpenString, SingleQuoted, LiteralToken,
   FatArrow, Arrow, EqualEqual, NotEqual, LessEqual, GreaterEqual, Less, Greater, Equals,
   StarStar, Star, Plus, Minus, Slash, Percent, Amp, Bar, Bang, Tilde, DotDot, Dot, Comma, Colon, Semicolon,
   LParen, RParen, LSquare, RSquare, LCurly, RCurly,
