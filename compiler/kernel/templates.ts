@@ -64,6 +64,10 @@ export interface AttendBackwardSpec extends AttendSpec {
   readonly dq?: SinkFn; // outer, group, query, width
   readonly dk?: SinkFn; // outer, key, width (summed over group)
   readonly dv?: SinkFn; // outer, key, value (summed over group)
+  /** delta = sum over value of dout * out. The query side stores it here when asked; the key side reads it instead of
+   *  making it again for every pair of query and key (which costs it about half its speed). Optional on both sides. */
+  readonly deltaSink?: SinkFn; // outer, group, query; with dq
+  readonly delta?: PointFn; // outer, group, query; with dk, dv
 }
 
 /** Softmax row pass over a chunk of logits, in place: loss and dlogits. */
