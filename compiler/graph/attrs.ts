@@ -67,6 +67,16 @@ export const axis: Codec<Axis> = {
     return { name: n, size: c.take(":") ? dim.read(c) : dimVar(n) };
   },
 };
+/** As a field of its own an axis stands in brackets, so that a `:` after it is not taken for its size. */
+const axisField: Codec<Axis> = {
+  print: (a) => `[${axis.print(a)}]`,
+  read: (c) => {
+    c.expect("[");
+    const a = axis.read(c);
+    c.expect("]");
+    return a;
+  },
+};
 const names = list(name);
 const axes = list(axis);
 
@@ -90,7 +100,7 @@ const fields: { readonly [K in OpName]: Fields<OpAttrs[K]> } = {
   input: { name, type: tensorType },
   state: { name, type: tensorType },
   const: { value: number, dtype },
-  iota: { axis },
+  iota: { axis: axisField },
   random: { kind: oneOf("normal", "uniform"), stream: number, axes },
   neg: none, abs: none, exp: none, log: none, sqrt: none, rsqrt: none, tanh: none, sigmoid: none, sin: none, cos: none, floor: none, not: none,
   cast: { dtype },
@@ -98,8 +108,8 @@ const fields: { readonly [K in OpName]: Fields<OpAttrs[K]> } = {
   eq: none, ne: none, lt: none, le: none, and: none, or: none, select: none,
   sum: { axes: names }, amax: { axes: names }, argmax: { axis: name }, dot: { axes: names },
   rename: { from: name, to: name }, split: { axis: name, into: axes }, merge: { axes: names, into: name },
-  broadcast: { axis }, slice: { axis: name, start: dim, size: dim }, concat: { axis: name },
-  gather: { axis: name }, scatter_add: { axis }, update: { axis: name },
+  broadcast: { axis: axisField }, slice: { axis: name, start: dim, size: dim }, concat: { axis: name },
+  gather: { axis: name }, scatter_add: { axis: axisField }, update: { axis: name },
   rope: { axis: name, base: number, inverse: flag },
   attend, attend_lse: attend, attend_dq: attend, attend_dk: attend, attend_dv: attend,
   linear_ce: ce, linear_ce_dx: ce, linear_ce_dw: ce,
