@@ -1,0 +1,97 @@
+// A compiled model on a device: its states and programs behind one handle, for training, generation and bundles alike.
+// In: ModelSpec, state buffers, plans. Out: named runs. Programs load when first asked for; states when first allocated.
+
+import type { ModelSpec, ProgramName } from "../../compiler/plan/manifest.ts";
+import type { Plan, StateBuffer } from "../../compiler/plan/plan.ts";
+import type { GpuHost } from "../device/device.ts";
+import { HeddleError } from "../error.ts";
+import { ArenaPool, type BoundProgram, type Lengths, LoadedProgram, runPrograms, Stager, type Values } from "./executor.ts";
+import { PipelineCache, type Progress } from "./pipelines.ts";
+import { type HostArray, StateStore } from "./states.ts";
+
+export interface Compiled {
+  readonly spec: ModelSpec;
+  readonly states: readonly StateBuffer[];
+  readonly plans: Readonly<Partial<Record<ProgramName, Plan>>>;
+}
+
+/** States that only training needs. */
+export const TRAINING_STATES = ["grads", "adam.m", "adam.v", "ema", "accum"];
+
+export class Machine {
+  readonly host: GpuHost;
+  readonly spec: ModelSpec;
+  readonly states: StateStore;
+  readonly #compiled: Compiled;
+  readonly #pool: ArenaPool;
+  readonly #cache: PipelineCache;
+  readonly #stager: Stager;
+  readonly #programs = new Map<ProgramName, Promise<LoadedProgram>>();
+
+  constructor(host: GpuHost, compiled: Compiled) {
+    this.host = host;
+    this.spec = compiled.spec;
+    this.#compiled = compiled;
+    this.states = new StateStore(host);
+    this.#pool = new ArenaPool(host);
+    this.#cache = new PipelineCache(host);
+    this.#stager = new Stager(host);
+    this.states.allocate(compiled.states.filter((s) => s.name === "params"));
+  }
+
+  /** Buffers for gradients, moments, EMA. */
+  allocateTraining(): void {
+    this.states.allocate(this.#compiled.states.filter((s) => TRAINING_STATES.includes(s.name)));
+  }
+
+  /** Caches for so many rows and slots; larger ones that exist are kept. */
+  allocateCaches(batch: number, slots: number): void {
+    const caches = this.#compiled.states.filter((s) => s.name !== "params" && !TRAINING_STATES.includes(s.name));
+    this.states.allocate(caches, { batch, slots });
+  }
+
+  has(name: ProgramName): boolean {
+    return this.#compiled.plans[name] !== undefined;
+  }
+
+  /** Compile a program's pipelines, with progress. */
+  program(name: ProgramName, progress?: Progress): Promise<LoadedProgram> {
+    const old = this.#programs.get(name);
+    if (old) return old;
+    const plan = this.#compiled.plans[name];
+    if (!plan)
+      throw new HeddleError({ code: "E0553", message: `this bundle has no \`${name}\` program`, help: "build it with `heddle build --train` to train from the bundle" });
+    const made = LoadedProgram.load(plan, this.states, this.#pool, this.#cache, progress);
+    this.#programs.set(name, made);
+    return made;
+  }
+
+  async bind(name: ProgramName, lengths: Lengths): Promise<BoundProgram> {
+    return (await this.program(name)).bind(lengths);
+  }
+
+  /** Run one program: write its inputs, submit, read the wanted outputs. */
+  async run(name: ProgramName, lengths: Lengths, values: Values, wanted: readonly string[]): Promise<Record<string, HostArray>> {
+    const bound = await this.bind(name, lengths);
+    bound.write(values);
+    return this.submit([bound], wanted);
+  }
+
+  /** Several bound programs, whose inputs are written, in one submit. */
+  submit(programs: readonly BoundProgram[], wanted: readonly string[]): Promise<Record<string, HostArray>> {
+    return runPrograms(this.host, this.#stager, programs, wanted);
+  }
+
+  /** Bytes of all buffers this machine holds. */
+  get bytes(): { states: number; arenas: number } {
+    return { states: this.states.bytes, arenas: this.#pool.bytes };
+  }
+
+  async destroy(): Promise<void> {
+    for (const p of this.#programs.values()) (await p).destroy();
+    this.#programs.clear();
+    this.#pool.destroy();
+    this.#stager.destroy();
+    this.states.destroy();
+  }
+}
