@@ -127,10 +127,13 @@ export interface Entry {
 /** Names of one region of text, inside those of its parent. */
 export class Scope {
   readonly parent: Scope | null;
+  /** The outermost scope of a declaration: names inside may hide names outside it without a word. */
+  readonly outermost: boolean;
   readonly entries = new Map<string, Entry>();
 
-  constructor(parent: Scope | null) {
+  constructor(parent: Scope | null, outermost = false) {
     this.parent = parent;
+    this.outermost = outermost;
   }
 
   find(name: string): Entry | undefined {
@@ -162,6 +165,8 @@ export interface Env {
   readonly exact: boolean;
   /** True inside `forward` and functions called from it: layers may be run, but not made. */
   readonly inForward: boolean;
+  /** The kind of thing that is wanted here, as a parameter would write it (`mask`, `stream`); chooses what to suggest. */
+  readonly wants?: string;
 }
 
 export const poison: PoisonValue = { kind: "poison" };
@@ -195,4 +200,3 @@ export function describe(v: Value): string {
     default: return `a ${v.kind}`;
   }
 }
-

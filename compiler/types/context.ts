@@ -1,0 +1,183 @@
+// What every part of the front end shares while it works on one file: diagnostics, sources, the graph being filled, and
+// what has been made so far. Functions of other files arrive through `evaluate`, so that imports go one way.
+// Reports name places and read the text of operands from the sources; nothing here decides a rule of the language.
+
+import { Bag, diagnostic } from "../../grammar/diagnostic.ts";
+import type { Code } from "../../grammar/codes.ts";
+import type { Details, Diagnostic } from "../../grammar/diagnostic.ts";
+import type { Source, Span } from "../../grammar/source.ts";
+import { lineText, placeAt } from "../../grammar/source.ts";
+import type { BinaryOp, Expr } from "../ast/nodes.ts";
+import type { Dim } from "../dim/dim.ts";
+import { dimEqual } from "../dim/dim.ts";
+import { InferFailure } from "../graph/builder.ts";
+import type { GraphBuilder } from "../graph/builder.ts";
+import type { NodeId, Origin } from "../graph/graph.ts";
+import { Make } from "../graph/make.ts";
+import type { Attention, Predicate } from "./model.ts";
+import type { Leaves } from "./network.ts";
+import type { Parameter, Tie } from "./parameter.ts";
+import type { Env, MaskValue, Scope, ScoreValue, Value } from "./values.ts";
+import { poison } from "./values.ts";
+
+/** The graph being filled, while layers are applied. */
+export interface Run {
+  readonly builder: GraphBuilder;
+  readonly leaves: Leaves;
+}
+
+/** A call being worked out, for the places of an error inside it. */
+interface Frame {
+  readonly what: string;
+  readonly span: Span;
+}
+
+interface SizeNote {
+  readonly name: string;
+  readonly size: Dim;
+  readonly span: Span;
+}
+
+/** What a model's parts have made so far. */
+export interface Made {
+  readonly parameters: Parameter[];
+  readonly ties: Tie[];
+  readonly paths: Set<string>;
+  readonly reads: Set<string>;
+  readonly attentions: Map<string, Attention>;
+  /** Weights that were read while layers were applied. */
+  readonly used: Set<string>;
+}
+
+export const nothingMade = (): Made => ({
+  parameters: [], ties: [], paths: new Set(), reads: new Set(), attentions: new Map(), used: new Set(),
+});
+
+/** A value and the place it stands at. */
+export interface Operand {
+  readonly value: Value;
+  readonly span: Span;
+}
+
+/** What elaborate.ts can do, for files that it imports itself. */
+export interface Evaluate {
+  expr(cx: Context, e: Expr, env: Env): Value;
+  join(cx: Context, op: BinaryOp, a: Operand, b: Operand, at: Span): Value;
+  tensorOf(cx: Context, v: Value, at: Span, env: Env): Value;
+}
+
+export class Context {
+  readonly bag = new Bag();
+  readonly notBuilt = new Bag();
+  readonly sources = new Map<string, Source>();
+  readonly evaluate: Evaluate;
+  readonly frames: Frame[] = [];
+  readonly #sizes: SizeNote[] = [];
+  made: Made = nothingMade();
+  run: Run | null = null;
+  /** A declaration checked alone: sizes are variables, and some values are not known. */
+  alone = false;
+  /** Names that masks and routes of other files may use: the streams, tasks and attributes of the model being made. */
+  modelScope: Scope | null = null;
+  /** Attributes the model declares. */
+  attributes: readonly string[] = [];
+  /** Declarations with errors of their own; they are made, but not applied. */
+  readonly broken = new Set<object>();
+  /** Entries of scopes that were looked at, for unused members. */
+  readonly seen = new Set<Span>();
+
+  constructor(evaluate: Evaluate) {
+    this.evaluate = evaluate;
+  }
+
+  report(code: Code, message: string, at: Span, details: Details = {}): Value {
+    const outer = this.frames.filter((f) => f.span.source !== at.source || f.span.start > at.start || f.span.end < at.end);
+    const inner = outer[outer.length - 1];
+    const first = outer[0];
+    const also = [...(details.also ?? [])];
+    if (inner && !this.alone) also.push({ span: inner.span, text: `in ${inner.what}, applied here` });
+    if (first && first !== inner && first.span.source !== inner?.span.source && !this.alone) also.push({ span: first.span, text: `reached from ${first.what}` });
+    this.bag.add(diagnostic(code, message, at, { ...details, also }));
+    return poison;
+  }
+
+  /** Says that something is valid but does not lower yet. */
+  later(code: Code, message: string, at: Span, details: Details = {}): void {
+    this.notBuilt.add(diagnostic(code, message, at, details));
+  }
+
+  within<T>(what: string, span: Span, body: () => T): T {
+    this.frames.push({ what, span });
+    try {
+      return body();
+    } finally {
+      this.frames.pop();
+    }
+  }
+
+  /** The text under a span where it is short enough to stand in a sentence. */
+  text(at: Span): string | undefined {
+    const text = this.sources.get(at.source)?.text.slice(at.start, at.end);
+    return text === undefined || text.length > 32 || /[\r\n]/.test(text) ? undefined : text;
+  }
+
+  /** As `text`, in backticks, or `fallback`. */
+  quote(at: Span, fallback: string): string {
+    const text = this.text(at);
+    return text === undefined || text === "" ? fallback : `\`${text}\``;
+  }
+
+  place(at: Span): string {
+    const source = this.sources.get(at.source);
+    if (!source) return "";
+    return `line ${placeAt(source, at.start).line}`;
+  }
+
+  /** The line a span starts on, without indentation. */
+  line(at: Span): string {
+    const source = this.sources.get(at.source);
+    return source ? lineText(source, placeAt(source, at.start).line).trim() : "";
+  }
+
+  /** Remembers where a size was given, so that a clash can say where each one comes from. */
+  noteSize(name: string, size: Dim, at: Span): void {
+    this.#sizes.push({ name, size, span: at });
+  }
+
+  /** Where axis `name` got this size; undefined where nothing says. */
+  sizeFrom(name: string, size: Dim): Span | undefined {
+    return this.#sizes.findLast((n) => n.name === name && dimEqual(n.size, size))?.span;
+  }
+
+  origin(at: Span, env: Env): Origin {
+    return { spans: [at], path: env.path, via: [] };
+  }
+
+  /** Runs `body` on a Make for this place. A refused op becomes what `refused` reports, and poison. */
+  emit(env: Env, at: Span, body: (make: Make) => NodeId | Value, refused: (failure: InferFailure) => void): Value {
+    const run = this.run;
+    if (!run) {
+      return this.report("E0227", "tensors exist only while a layer is applied", at, {
+        help: "put this in the `forward` of a layer",
+      });
+    }
+    try {
+      const out = body(new Make(run.builder, this.origin(at, env)));
+      return typeof out === "number" ? { kind: "tensor", node: out } : out;
+    } catch (e) {
+      if (!(e instanceof InferFailure)) throw e;
+      refused(e);
+      return poison;
+    }
+  }
+
+  noteAttention(path: string, mask: MaskValue | null, score: ScoreValue | null, at: Span): void {
+    const key = `${path}@${at.start}`;
+    const plain = (v: MaskValue | ScoreValue | null): Predicate | null => (v ? { expr: v.expr, text: v.text, span: v.span } : null);
+    if (!this.made.attentions.has(key)) this.made.attentions.set(key, { path, mask: plain(mask), score: plain(score), span: at });
+  }
+
+  diagnostics(): Diagnostic[] {
+    return this.bag.sorted();
+  }
+}

@@ -1,0 +1,101 @@
+// Binding names and looking them up. In: identifiers and scopes. Out: values, or a diagnostic with the nearest name of the same kind.
+// Refuses a name that is bound twice in one region, and a name that hides another of the same declaration.
+
+import { didYouMean } from "../../grammar/suggest.ts";
+import type { Span } from "../../grammar/source.ts";
+import type { Context } from "./context.ts";
+import type { Entry, Env, Origin, Scope, Value } from "./values.ts";
+import { poison } from "./values.ts";
+
+interface Named {
+  readonly text: string;
+  readonly span: Span;
+}
+
+const local: ReadonlySet<Origin> = new Set(["parameter", "member", "input", "axis", "let"]);
+
+/** The entry of this name in the same declaration, from this scope outwards. */
+function findInDeclaration(scope: Scope, name: string): Entry | undefined {
+  for (let s: Scope | null = scope; s; s = s.parent) {
+    const e = s.entries.get(name);
+    if (e && local.has(e.origin)) return e;
+    if (s.outermost) return undefined;
+  }
+  return undefined;
+}
+
+/** Reports a name that is taken; true when it may be bound. */
+export function mayBind(cx: Context, scope: Scope, name: Named, what = "name"): boolean {
+  if (name.text === "") return false;
+  const own = scope.entries.get(name.text);
+  if (own?.span) {
+    cx.report("E0203", `\`${name.text}\` is declared twice`, name.span, {
+      label: "again here", also: [{ span: own.span, text: "first here" }],
+    });
+    return false;
+  }
+  const outer = findInDeclaration(scope, name.text);
+  if (outer?.span) {
+    cx.report("E0204", `this ${what} hides \`${name.text}\``, name.span, {
+      label: "a second meaning", also: [{ span: outer.span, text: `\`${name.text}\` is bound here` }],
+      help: "give it a name of its own",
+    });
+    return false;
+  }
+  return true;
+}
+
+/** Binds a name, reporting one that is taken; the new value holds from here on either way. */
+export function bind(cx: Context, scope: Scope, name: Named, value: Value, origin: Origin, what = "name"): void {
+  if (name.text === "") return;
+  mayBind(cx, scope, name, what);
+  scope.set(name.text, value, name.span, origin);
+}
+
+/** Which values fit a kind of parameter. */
+const fits: Readonly<Record<string, (v: Value) => boolean>> = {
+  axis: (v) => v.kind === "axis" || v.kind === "int",
+  int: (v) => v.kind === "int" || v.kind === "axis",
+  float: (v) => v.kind === "int" || v.kind === "axis" || v.kind === "float",
+  bool: (v) => v.kind === "bool",
+  string: (v) => v.kind === "string",
+  mask: (v) => v.kind === "mask" || (v.kind === "decl" && v.decl.kind === "mask"),
+  score: (v) => v.kind === "score" || (v.kind === "decl" && v.decl.kind === "score"),
+  layer: (v) => v.kind === "layer" || (v.kind === "decl" && v.decl.kind === "layer") || (v.kind === "list" && v.items.every((i) => i.kind === "layer")),
+  route: (v) => v.kind === "route" || (v.kind === "decl" && (v.decl.kind === "route" || v.decl.kind === "router")),
+  router: (v) => v.kind === "route" || (v.kind === "decl" && v.decl.kind === "router"),
+  stream: (v) => v.kind === "stream",
+  task: (v) => v.kind === "task",
+  process: (v) => v.kind === "process",
+  init: (v) => v.kind === "init",
+  weight: (v) => v.kind === "weight",
+  fn: (v) => v.kind === "builtin" || v.kind === "lambda" || (v.kind === "decl" && v.decl.kind === "fn"),
+  attribute: (v) => v.kind === "attribute",
+  callable: (v) => v.kind === "builtin" || v.kind === "lambda" || v.kind === "decl" || v.kind === "layer",
+};
+
+/** Kinds a parameter may be declared with. */
+export const paramKinds = Object.keys(fits).filter((k) => k !== "callable");
+
+export const fitsKind = (kind: string, v: Value): boolean => fits[kind]?.(v) ?? true;
+
+/** The value of a name, or poison after a report. */
+export function lookUp(cx: Context, name: Named, env: Env): Value {
+  const entry = env.scope.find(name.text) ?? cx.modelScope?.find(name.text);
+  if (entry) {
+    if (entry.span) cx.seen.add(entry.span);
+    return entry.value();
+  }
+  return unknownName(cx, name, env);
+}
+
+export function unknownName(cx: Context, name: Named, env: Env): Value {
+  if (name.text === "") return poison;
+  const wants = env.wants;
+  const candidates: string[] = [];
+  const all = env.scope.visible();
+  if (cx.modelScope) for (const [n, e] of cx.modelScope.visible()) if (!all.has(n)) all.set(n, e);
+  for (const [n, e] of all) if (!wants || fitsKind(wants, e.value())) candidates.push(n);
+  const word = wants && wants !== "callable" ? (wants === "fn" ? "function" : wants) : "name";
+  return cx.report("E0201", `there is no ${word} \`${name.text}\` here`, name.span, { help: didYouMean(name.text, candidates) });
+}
