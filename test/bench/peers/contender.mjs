@@ -1,6 +1,8 @@
 // What every contender does, in the same order, and how it is measured and checked. In: a contender's `setup`. Out: one line
-// of JSON on standard output (see `Report`). Forward runs from tokens on the device to logits on the host; a step from
-// tokens on the device to the loss on the host, with the new weights left on the device. Both are warmed up first.
+// of JSON on standard output (see `Report`). A contender may take `navigator.gpu` or open a device of its own: the counters sit
+// on the prototypes. Forward runs from tokens on the device to logits on the host; a step from tokens on the device to the
+// loss on the host, with the new weights left on the device. Both are warmed up first. Optimizer state is made by the first
+// step, so that forward is charged for weights alone.
 
 import { env, exit, stdout } from "node:process";
 import { OPTIMIZER, SHAPE, decoderLayout, decoderTokens, decoderWeights } from "../reference/decoder_f64.mjs";

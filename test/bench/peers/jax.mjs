@@ -5,7 +5,7 @@
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
-import { NORM_EPSILON } from "../reference/decoder_f64.mjs";
+import { NORM_EPSILON, isDecayed } from "../reference/decoder_f64.mjs";
 import { runContender } from "./contender.mjs";
 
 const main = createRequire(import.meta.url).resolve("@jax-js/jax");
@@ -58,11 +58,11 @@ await runContender(async ({ shape, optimizer, layout, weights, tokens }) => {
   const update = (w, m, v, ids, targets, fix1, fix2) => {
     const [loss, g] = valueAndGrad(lossOf)(Object.fromEntries(Object.entries(w).map(([name, x]) => [name, x.ref])), ids, targets);
     const next = [{}, {}, {}];
-    for (const { name, shape: dims } of layout) {
+    for (const { name } of layout) {
       const m1 = m[name].mul(beta1).add(g[name].ref.mul(1 - beta1));
       const v1 = v[name].mul(beta2).add(np.square(g[name]).mul(1 - beta2));
       const direction = m1.ref.mul(fix1.ref).div(np.sqrt(v1.ref.mul(fix2.ref)).add(epsilon));
-      const kept = dims.length > 1 ? w[name].mul(1 - rate * decay) : w[name];
+      const kept = isDecayed(name) ? w[name].mul(1 - rate * decay) : w[name];
       next[0][name] = kept.sub(direction.mul(rate));
       next[1][name] = m1;
       next[2][name] = v1;

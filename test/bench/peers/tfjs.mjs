@@ -2,7 +2,7 @@
 // own Adam, weight decay beside it. Run alone: node test/bench/peers/tfjs.mjs. Prints a Report (see contender.mjs).
 // What tfjs publishes for Node leaves the gradients out, so its modules for pages are bundled here first.
 
-import { NORM_EPSILON } from "../reference/decoder_f64.mjs";
+import { NORM_EPSILON, isDecayed } from "../reference/decoder_f64.mjs";
 import { bundled } from "./bundled.mjs";
 import { runContender } from "./contender.mjs";
 
@@ -65,7 +65,7 @@ await runContender(async ({ shape, optimizer, layout, weights, tokens }) => {
     async step() {
       const { value, grads } = tf.variableGrads(lossOf);
       tf.tidy(() => {
-        for (const { name, shape: dims } of layout) if (dims.length > 1) w[name].assign(tf.mul(w[name], 1 - rate * decay));
+        for (const { name } of layout) if (isDecayed(name)) w[name].assign(tf.mul(w[name], 1 - rate * decay));
       });
       adam.applyGradients(grads);
       tf.dispose(grads);

@@ -1,7 +1,7 @@
 // Is a contender right? In: its logits, its loss and its weights after one step, with the weights and tokens it began from.
 // Out: its errors against the double-precision decoder, relative to what single precision allows a reader to judge.
 
-import { OPTIMIZER, decoderLayout, train, forward } from "./decoder_f64.mjs";
+import { OPTIMIZER, decoderLayout, forward, isDecayed, train } from "./decoder_f64.mjs";
 
 /**
  * @typedef {object} Errors
@@ -24,10 +24,10 @@ const NOISE = 1e-6;
  *   after: Record<string, ArrayLike<number>>, optimizer?: typeof OPTIMIZER, decayed?: (name: string) => boolean }} run
  * @returns {Errors}
  */
-export function compare({ weights, tokens, logits, loss, after, optimizer = OPTIMIZER, decayed }) {
+export function compare({ weights, tokens, logits, loss, after, optimizer = OPTIMIZER, decayed = isDecayed }) {
   const truth = forward(weights, tokens).logits;
   if (logits.length !== truth.length) throw new Error(`${logits.length} logits where ${truth.length} are right`);
-  const expected = train(weights, tokens, 1, decayed === undefined ? { optimizer } : { optimizer, decayed });
+  const expected = train(weights, tokens, 1, { optimizer, decayed });
   let logitsError = 0, weightsError = 0, judged = 0, all = 0;
   truth.forEach((value, i) => (logitsError = worse(logitsError, Math.abs(value - logits[i]))));
   for (const { name, size } of decoderLayout()) {

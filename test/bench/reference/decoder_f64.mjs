@@ -9,7 +9,7 @@
 //   final LayerNorm (weight, bias)                                                             256
 //   head 128 x 512, untied and without bias                                                    65,536
 // Matrices are stored [in, out], row-major, and applied as x W + b. Heads are consecutive runs of columns within q, k and v.
-// Loss: mean over the 128 positions of the cross entropy of the next token. Optimizer: AdamW, decay on matrices only.
+// Loss: mean over the 128 positions of the cross entropy of the next token. Optimizer: AdamW, decay on matrices only (not the two tables).
 
 /**
  * @typedef {object} DecoderShape
@@ -280,10 +280,8 @@ export function lossAndGradients(w, ids, shape = SHAPE) {
   return { logits, loss, gradients: g };
 }
 
-/** Whether AdamW decays a tensor: matrices and tables, not biases nor norms. @param {string} name @param {DecoderShape} [shape] */
-export function isDecayed(name, shape = SHAPE) {
-  return (decoderLayout(shape).find((tensor) => tensor.name === name)?.shape.length ?? 0) > 1;
-}
+/** Whether AdamW decays a tensor: the matrices of the layers and the head; not the tables, biases and norms. @param {string} name */
+export const isDecayed = (name) => name === "head" || (name.endsWith(".weight") && !/norm\d?\.weight$/.test(name));
 
 /**
  * `steps` training steps on the same tokens from zero moments: the losses before each, the gradients of the first, and the
@@ -292,7 +290,7 @@ export function isDecayed(name, shape = SHAPE) {
  * @param {{ shape?: DecoderShape, optimizer?: AdamW, decayed?: (name: string) => boolean }} [options]
  */
 export function train(weights, ids, steps, options = {}) {
-  const { shape = SHAPE, optimizer = OPTIMIZER, decayed = (/** @type {string} */ name) => isDecayed(name, shape) } = options;
+  const { shape = SHAPE, optimizer = OPTIMIZER, decayed = isDecayed } = options;
   const { rate, beta1, beta2, epsilon, decay } = optimizer;
   const w = Object.fromEntries(Object.entries(weights).map(([name, values]) => [name, Float64Array.from(values)]));
   const m = Object.fromEntries(Object.entries(w).map(([name, values]) => [name, f64(values.length)]));
