@@ -28,7 +28,7 @@ export interface Pass<In, Out> {
   print(value: Out): string;
 }
 
-const onGraph = { verify: (g: Graph): readonly string[] => verifyGraph(g), print: printGraph };
+const onGraph = { verify: (g: Graph): readonly string[] => verifyGraph(g).map((p) => p.message), print: (g: Graph): string => printGraph(g) };
 const onProgram = { verify: (p: Program, o: PassOptions): readonly string[] => verifyProgram(p, o.target), print: printProgram };
 
 /** Graph to graph, in order. */

@@ -7,12 +7,14 @@ import type { ModelSpec, PatchStream, ProcessSpec, SamplerSpec, TaskItem, TaskSp
 import { HeddleError } from "../error.ts";
 import type { HostArray } from "../exec/states.ts";
 import { droppableItems, type FieldValue, findStream, findTask, layoutSample, patchCount } from "../sequence/layout.ts";
-import { Row, type StepTable, stepTable, type Token, tokensOf } from "./rows.ts";
+import { Row, roundSlots, type StepTable, stepTable, type Token, tokensOf } from "./rows.ts";
 import { solve } from "./solver.ts";
 import { chooseToken } from "./text.ts";
 
 /** Runs one compiled program on a step table; returns its outputs by name. */
 export interface StepRunner {
+  /** Caches for so many rows and slots; what they held is gone. */
+  begin(rows: number, slots: number): void;
   run(program: "step" | "denoise", table: StepTable, extra: Readonly<Record<string, HostArray>>, wanted: readonly string[]): Promise<Readonly<Record<string, HostArray>>>;
 }
 
@@ -65,6 +67,7 @@ class Generation {
 
   async all(): Promise<Record<string, FieldValue>[]> {
     const made: Record<string, FieldValue>[] = this.#requests.map(() => ({}));
+    this.#runner.begin(this.#rows.length, roundSlots(this.#capacity()));
     for (const [index, item] of this.#task.items.entries()) {
       if (item.kind !== "predict") continue;
       this.#layout(index);
@@ -78,6 +81,27 @@ class Generation {
       });
     }
     return made;
+  }
+
+  /** Most slots this generation can fill: every feed pads its rows to the longest. */
+  #capacity(): number {
+    let n = 0;
+    for (const item of this.#task.items) {
+      const stream = item.kind === "literal" ? undefined : findStream(this.#model, item.stream);
+      if (item.kind === "literal" || !stream) n += 1;
+      else if (stream.kind === "patches") n += patchCount(stream);
+      else if (item.kind === "predict") n += this.#textLimit(item.stream) + 1;
+      else
+        n += this.#requests.reduce((m, r) => {
+          const value = r.fields[item.field];
+          return Math.max(m, value?.kind === "ids" ? value.ids.length : 0);
+        }, 0);
+    }
+    return n;
+  }
+
+  #textLimit(stream: string): number {
+    return Math.max(1, Math.round(this.#sampler(stream).args.max ?? this.#options.maxTokens ?? 64));
   }
 
   #sampler(stream: string): SamplerSpec {
@@ -143,7 +167,7 @@ class Generation {
     const sampler = this.#sampler(item.stream);
     const next = this.#task.items[index + 1];
     const end = next?.kind === "literal" ? next.id : undefined;
-    const limit = Math.max(1, Math.round(sampler.args.max ?? this.#options.maxTokens ?? 64));
+    const limit = this.#textLimit(item.stream);
     const n = this.#requests.length;
     const ids: number[][] = this.#requests.map(() => []);
     const done = ids.map(() => false);

@@ -48,10 +48,13 @@ export interface StepTable {
   readonly last: Int32Array;
 }
 
+/** Key lengths in steps of 16, so that few lengths are prepared; the slots beyond are padding, which no mask lets through. */
+export const roundSlots = (n: number): number => Math.ceil(n / 16) * 16;
+
 /** Columns for feeding `fed[r]` into slots from `at` on; keys are the slots before and the fed tokens. */
 export function stepTable(model: ModelSpec, rows: readonly Row[], fed: readonly (readonly Token[])[], at: number): StepTable {
   const t = fed.reduce((n, f) => Math.max(n, f.length), 1);
-  const s = at + t;
+  const s = roundSlots(at + t);
   const names = attributesOf(model);
   const make = (n: number): Record<string, Int32Array> => Object.fromEntries(names.map((a) => [a, new Int32Array(rows.length * n).fill(paddingOf(a))]));
   const columns = make(t);

@@ -1,0 +1,77 @@
+// A checked Model to everything the runtime needs: ModelSpec, state buffers and one Plan a program.
+// Programs are derived, not written: loss, grad, optimizer, generation steps all come from the one Model.
+// Refuses a model with parts that are not built yet; those diagnostics are the caller's to show.
+
+import type { Diagnostic } from "../grammar/diagnostic.ts";
+import type { Graph } from "./graph/graph.ts";
+import type { Target } from "./kernel/kernel.ts";
+import { layoutParameters, modelSpec, parameterStates } from "./lower/model_spec.ts";
+import { lowerAccumulate, lowerApply, lowerFinish } from "./lower/optimizer.ts";
+import { lowerStep } from "./lower/step.ts";
+import { lowerTraining } from "./lower/train.ts";
+import { cacheSoundness } from "./mask/soundness.ts";
+import { assemble } from "./plan/assemble.ts";
+import type { ModelSpec, ProgramName } from "./plan/manifest.ts";
+import type { Plan, StateBuffer } from "./plan/plan.ts";
+import { type Observer, runPasses } from "./run_passes.ts";
+import type { Model } from "./types/model.ts";
+
+export interface CompileOptions {
+  readonly target: Target;
+  readonly remat?: boolean;
+  readonly programs: readonly ProgramName[];
+  readonly observer?: Observer;
+  readonly progress?: (program: ProgramName, done: number, total: number) => void;
+}
+
+export interface CompiledModel {
+  readonly spec: ModelSpec;
+  readonly states: readonly StateBuffer[];
+  readonly plans: Readonly<Partial<Record<ProgramName, Plan>>>;
+}
+
+export const INFERENCE: readonly ProgramName[] = ["step", "denoise"];
+
+/** Programs that training needs, for a model and its settings. */
+export const trainingPrograms = (model: Model): ProgramName[] => ["grad", "apply", ...(model.train.accumulate > 1 ? (["accumulate", "finish"] as const) : [])];
+
+export type CompileResult = { readonly ok: true; readonly compiled: CompiledModel } | { readonly ok: false; readonly diagnostics: readonly Diagnostic[] };
+
+export function compileModel(model: Model, options: CompileOptions): CompileResult {
+  if (model.notBuilt.length > 0) return { ok: false, diagnostics: model.notBuilt };
+  const layout = layoutParameters(model);
+  const soundness = cacheSoundness(model);
+  const states = new Map<string, StateBuffer>(parameterStates(model, layout).map((s) => [s.name, s]));
+  const plans: Partial<Record<ProgramName, Plan>> = {};
+  const wanted = options.programs.filter((p) => p !== "denoise" || model.processes.length > 0);
+  wanted.forEach((name, i) => {
+    options.progress?.(name, i, wanted.length);
+    const graph = graphOf(model, name, layout, states);
+    const program = runPasses(graph, { target: options.target, remat: options.remat ?? false }, options.observer);
+    plans[name] = assemble(program, { target: options.target, states: [...states.values()] });
+  });
+  options.progress?.(wanted[wanted.length - 1] ?? "step", wanted.length, wanted.length);
+  const cache = soundness.sound ? ({ sound: true } as const) : ({ sound: false, reason: soundness.reason } as const);
+  return { ok: true, compiled: { spec: modelSpec(model, layout, cache), states: [...states.values()], plans } };
+}
+
+/** The graph of one program; generation adds its caches to the states. */
+export function graphOf(model: Model, name: ProgramName, layout: ReturnType<typeof layoutParameters>, states: Map<string, StateBuffer>): Graph {
+  switch (name) {
+    case "loss":
+    case "grad":
+      return lowerTraining(model, name);
+    case "apply":
+      return lowerApply(model.train, layout);
+    case "accumulate":
+      return lowerAccumulate(layout);
+    case "finish":
+      return lowerFinish(layout);
+    case "step":
+    case "denoise": {
+      const { graph, caches } = lowerStep(model, name);
+      for (const c of caches) states.set(c.name, c);
+      return graph;
+    }
+  }
+}
