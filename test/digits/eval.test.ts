@@ -68,3 +68,46 @@ describe("classifier", () => {
     expect(() => judge.predict([1, 2])).toThrow("784 values");
   });
 });
+
+interface Score {
+  right: number;
+  total: number;
+  byDigit: { right: number; total: number }[];
+  wrong: { index: number; label: number; text: string }[];
+}
+const { scoreDescriptions, scoreDrawings, captionsToDraw, report } = (await import(join(root, "eval/evaluate.mjs"))) as {
+  scoreDescriptions(describe: (images: Float32Array[]) => Promise<string[]>, images: Float32Array, labels: Uint8Array, options?: { group?: number }): Promise<Score>;
+  scoreDrawings(draw: (captions: string[], first: number) => Promise<Float32Array[]>, judge: Classifier, options?: { count?: number; group?: number }): Promise<Score>;
+  captionsToDraw(count: number): { label: number; caption: string }[];
+  report(what: string, score: Score): string;
+};
+
+describe("evaluation", () => {
+  // Image i holds i as its first value, so that a model and a judge made for the test can recognise it.
+  const labels = Uint8Array.from([3, 1, 4, 1, 5]);
+  const images = Float32Array.from({ length: 5 * 784 }, (_, i) => (i % 784 === 0 ? i / 784 : 0));
+  const judge: Classifier = { predict: (image) => ({ label: image[0]!, confidence: 0.5 }), accuracy: () => 0 };
+
+  it("gives each image to the model once and scores what comes back", async () => {
+    const answers = ["a handwritten three", "digit 1", "the number 9", "one", "three or five"];
+    const score = await scoreDescriptions(async (group) => group.map((image) => answers[image[0]!]!), images, labels, { group: 2 });
+    expect([score.right, score.total]).toEqual([3, 5]);
+    expect(score.byDigit[1]).toEqual({ right: 2, total: 2 });
+    expect(score.wrong.map(({ index }) => index)).toEqual([2, 4]);
+    expect(report("described", score)).toContain("described: 3 of 5 right (60.0%)");
+  });
+
+  it("asks for every digit equally often, and believes the judge", async () => {
+    const asked = captionsToDraw(50);
+    for (let label = 0; label < 10; label++) expect(asked.filter((each) => each.label === label)).toHaveLength(5);
+    for (const { caption, label } of asked) expect(scoreCaption(caption, label)).toBe(true);
+    // A model that draws 7 whatever is asked for.
+    const score = await scoreDrawings(async (captions) => captions.map(() => Float32Array.of(7)), judge, { count: 50, group: 8 });
+    expect([score.right, score.total, score.byDigit[7]!.right]).toEqual([5, 50, 5]);
+  });
+
+  it("refuses a model that loses answers", async () => {
+    await expect(scoreDescriptions(async () => [], images, labels)).rejects.toThrow("gave 0 descriptions");
+    await expect(scoreDrawings(async () => [], judge, { count: 3 })).rejects.toThrow("gave 0 drawings");
+  });
+});

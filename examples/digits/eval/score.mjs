@@ -1,7 +1,7 @@
 // Is a generated caption right about the digit? In: text and the true digit. Out: yes or no.
 // A caption is right when it names the digit, as a word or a numeral, and names no other one. Adjectives are not judged.
 
-const WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"];
+export const WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"];
 
 /**
  * The digits that a text names, each once, in order: "a thin seven" gives [7], "digit 7" too, "70" none (not a digit).
