@@ -5,7 +5,7 @@
 
 import type { Dispatch, Program, ProgramStep, ProgramTensor, Target } from "../kernel/kernel.ts";
 import { liveRanges, touched } from "../kernel/memory.ts";
-import { kernelProven } from "../kernel/verify.ts";
+import { kernelProven } from "../kernel/bounds.ts";
 import { emitModule } from "../wgsl/emit.ts";
 import { planCost } from "./cost.ts";
 import { contentHash } from "./hash.ts";

@@ -1,0 +1,3 @@
+import type { Kernel } from "./kernel.ts";
+
+export const kernelProven = (_kernel: Kernel): boolean => false;
