@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import { describe, expect, it } from "vitest";
+import { openData } from "../../runtime/train/data.ts";
 
 const root = join(import.meta.dirname, "../../examples/digits");
 const read = (name: string): Buffer => gunzipSync(readFileSync(join(root, "data", name)));
@@ -80,5 +81,15 @@ describe("digits data", () => {
     expect(script.measure(bar(6, 0)).stroke).toBeGreaterThan(script.measure(bar(2, 0)).stroke + 2);
     expect(script.adjectives(script.measure(bar(6, 0)))).toEqual(["bold", "narrow", "upright"]);
     expect(script.captionsOf(8, ["bold", "upright"])).toContain("an upright eight");
+  });
+
+  it("opens as a data folder for training, image by image the same bytes", () => {
+    const folder = openData(join(root, "data"), { split: "test", size: { width: 28, height: 28, channels: 1 } });
+    expect(folder.rows).toHaveLength(1000);
+    const row = folder.rows[17]!;
+    expect(row.captions).toEqual(rows[9017]!.captions);
+    const image = folder.image(row);
+    const bytes = idx.subarray(16 + 9017 * 784, 16 + 9018 * 784);
+    expect(Array.from(image.data, (v) => Math.round(v * 255))).toEqual([...bytes]);
   });
 });
