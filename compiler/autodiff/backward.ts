@@ -8,7 +8,7 @@ import type { NodeId, NodeOf, Origin } from "../graph/graph.ts";
 import { Make } from "../graph/make.ts";
 import type { OpName } from "../graph/ops.ts";
 import type { Sweep, VjpRule } from "./sweep.ts";
-import { expandTo, MissingRule, zerosLike } from "./sweep.ts";
+import { MissingRule, zerosLike } from "./sweep.ts";
 import { vjpRules } from "./vjp.ts";
 
 export class GradientFailure extends Error {
@@ -57,7 +57,7 @@ export function gradients(b: GraphBuilder, loss: NodeId, wrt: readonly NodeId[])
   const cotangents = new Map<NodeId, NodeId>();
   const start = new Make(b, backward(b.node(loss).origin));
   if (b.type(loss).dtype !== "f32") throw new GradientFailure("a loss must be an f32 value", b.node(loss).origin);
-  cotangents.set(loss, expandTo(start, start.const(1), b.type(loss)));
+  cotangents.set(loss, start.expand(start.const(1), b.type(loss)));
   for (let id = loss; id >= 0; id--) {
     const g = cotangents.get(id);
     const node = b.node(id);

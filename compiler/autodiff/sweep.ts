@@ -40,12 +40,7 @@ export function reduceTo(m: Make, x: NodeId, like: TensorType): NodeId {
   return m.sum(x, ...names(without(m.type(x).axes, names(like.axes))));
 }
 
-/** Repeats along the axes of `like` that `x` lacks. */
-export function expandTo(m: Make, x: NodeId, like: TensorType): NodeId {
-  return m.broadcast(x, ...without(like.axes, names(m.type(x).axes)));
-}
-
-export const zerosLike = (m: Make, t: TensorType): NodeId => expandTo(m, m.const(0, t.dtype), t);
+export const zerosLike = (m: Make, t: TensorType): NodeId => m.expand(m.const(0, t.dtype), t);
 
 /** A name that none of the axes has. */
 export function freshAxis(base: string, ...types: readonly TensorType[]): string {

@@ -9,7 +9,7 @@ import { without } from "../graph/infer.ts";
 import type { Make } from "../graph/make.ts";
 import type { OpName } from "../graph/ops.ts";
 import type { NoGradient, Sweep, VjpRule } from "./sweep.ts";
-import { argOf, expandTo, flat, freshAxis, names, notDifferentiable, reduceTo, zerosLike } from "./sweep.ts";
+import { argOf, flat, freshAxis, names, notDifferentiable, reduceTo, zerosLike } from "./sweep.ts";
 import { attendLseVjp, attendVjp } from "./vjp_attend.ts";
 
 /** Elementwise, one operand: g times a slope made from x and y. */
@@ -166,7 +166,7 @@ export const vjpRules: { readonly [K in OpName]: VjpRule<K> | NoGradient } = {
       s.needs(2) ? reduceTo(s.m, s.m.select(c, zero, s.g), s.m.type(argOf(s, 2))) : undefined,
     ];
   },
-  sum: (s) => [expandTo(s.m, s.g, s.m.type(argOf(s, 0)))],
+  sum: (s) => [s.m.expand(s.g, s.m.type(argOf(s, 0)))],
   amax,
   argmax: flat("a place has no slope"),
   dot,

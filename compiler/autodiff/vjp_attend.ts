@@ -6,7 +6,7 @@ import { BACKWARD } from "../graph/builder.ts";
 import type { NodeId } from "../graph/graph.ts";
 import type { AttendAttrs } from "../graph/ops.ts";
 import type { Sweep } from "./sweep.ts";
-import { argOf, expandTo, freshAxis, MissingRule, zerosLike } from "./sweep.ts";
+import { argOf, freshAxis, MissingRule, zerosLike } from "./sweep.ts";
 
 function refuseAttributes(s: Sweep<"attend"> | Sweep<"attend_lse">): void {
   s.node.args.forEach((_, i) => {
@@ -34,7 +34,7 @@ export function attendLseVjp(s: Sweep<"attend_lse">): readonly (NodeId | undefin
   const [q, k] = [argOf(s, 0), argOf(s, 1)];
   // P (dout . v - delta) with v = 1, out = 0 and dout = g is P g: the slope of a log-sum.
   const one = { name: freshAxis("one", m.type(q), m.type(k)), size: dimConst(1) };
-  const ones = expandTo(m, m.const(1), { dtype: "f32", axes: [...m.type(k).axes.filter((a) => a.name !== node.attrs.width), one] });
+  const ones = m.expand(m.const(1), { dtype: "f32", axes: [...m.type(k).axes.filter((a) => a.name !== node.attrs.width), one] });
   const rows = { dtype: "f32" as const, axes: [...m.type(g).axes, one] };
   const attrs: AttendAttrs = { ...node.attrs, value: one.name };
   const args = [q, k, ones, zerosLike(m, rows), node.id, m.broadcast(g, one), ...node.args.slice(3)];

@@ -117,6 +117,8 @@ export class Make {
   split = (x: NodeId, axis: string, into: readonly Axis[]): NodeId => this.op("split", [x], { axis, into });
   merge = (x: NodeId, axes: readonly string[], into: string): NodeId => this.op("merge", [x], { axes, into });
   broadcast = (x: NodeId, ...axes: readonly Axis[]): NodeId => axes.reduce((y, axis) => this.op("broadcast", [y], { axis }), x);
+  /** Repeats `x` along the axes of `like` that it lacks. */
+  expand = (x: NodeId, like: TensorType): NodeId => this.broadcast(x, ...like.axes.filter((a) => !this.hasAxis(x, a.name)));
   slice = (x: NodeId, axis: string, start: Dim, size: Dim): NodeId => this.op("slice", [x], { axis, start, size });
   concat = (axis: string, ...xs: readonly NodeId[]): NodeId => (xs.length === 1 && xs[0] !== undefined ? xs[0] : this.op("concat", xs, { axis }));
 
