@@ -37,7 +37,7 @@ export function describe(size: ImageSize): string {
 export function checkSize(image: Image, size: ImageSize, place?: string): void {
   if (image.height === size.height && image.width === size.width && image.channels === size.channels) return;
   throw new HeddleError({
-    code: "E0533",
+    code: "E0535",
     message: `the image is ${describe(image)}, but the model takes ${describe(size)} (rows x columns x channels)`,
     place,
     help: "resize or convert the image, or change `pixels(...)` in the spec",

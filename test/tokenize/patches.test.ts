@@ -37,7 +37,7 @@ it("refuses a patch that does not divide and an image of another size", () => {
   for (const patch of [3, 0, -4, 1.5, NaN]) expect(() => patchTokenizer(patch, { height: 28, width: 28, channels: 1 })).toThrow(expect.objectContaining({ code: "E0523" }) as Error);
   const patches = patchTokenizer(4, { height: 28, width: 28, channels: 1 });
   const other = imageFromBytes({ height: 28, width: 28, channels: 3 }, new Uint8Array(28 * 28 * 3));
-  expect(() => patches.encode(other)).toThrow(expect.objectContaining({ code: "E0533", message: expect.stringMatching(/is 28 x 28 x 3, but the model takes 28 x 28 x 1/) as string }) as Error);
+  expect(() => patches.encode(other)).toThrow(expect.objectContaining({ code: "E0535", message: expect.stringMatching(/is 28 x 28 x 3, but the model takes 28 x 28 x 1/) as string }) as Error);
 });
 
 it("bundles for a page without Node modules", async () => {

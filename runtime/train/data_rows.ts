@@ -1,0 +1,80 @@
+// captions.jsonl as rows. In: the file's text. Out: one checked row a line. Refuses, with the line's number: what is not JSON, a row
+// without an image or a caption, an empty caption. The first bad line is named and the others are counted.
+
+import { HeddleError, messageOf } from "../error.ts";
+
+export interface DataRow {
+  /** 1-based line in the file, for errors. */
+  readonly line: number;
+  /** A path relative to the folder, or a place in the pack. */
+  readonly image: string | number;
+  readonly captions: readonly string[];
+  readonly label: string | number | undefined;
+  readonly split: string;
+  /** The row as written: tasks may use fields of their own. */
+  readonly values: Readonly<Record<string, unknown>>;
+}
+
+export const defaultSplit = "train";
+
+export function parseRows(text: string, place: string): DataRow[] {
+  const rows: DataRow[] = [];
+  let first: HeddleError | undefined;
+  let bad = 0;
+  const lines = text.replace(/^\ufeff/, "").split(/\r?\n/);
+  for (const [i, line] of lines.entries()) {
+    if (line.trim() === "") continue;
+    const row = parseRow(line, i + 1);
+    if (typeof row !== "string") {
+      rows.push(row);
+      continue;
+    }
+    bad++;
+    first ??= new HeddleError({
+      code: "E0531",
+      message: row,
+      place: `${place}:${i + 1}`,
+      help: 'write one JSON object a line, such as {"image": "cat.png", "caption": "a cat"}',
+    });
+  }
+  if (first !== undefined) {
+    if (bad === 1) throw first;
+    throw new HeddleError({ code: first.code, message: `${first.message} (and ${bad - 1} more bad lines)`, place: first.place, help: first.help });
+  }
+  return rows;
+}
+
+/** The row, or what is wrong with it. */
+function parseRow(line: string, number: number): DataRow | string {
+  let value: unknown;
+  try {
+    value = JSON.parse(line);
+  } catch (thrown) {
+    return `the line is not JSON: ${messageOf(thrown)}`;
+  }
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return "the line is not a JSON object";
+  const row = value as Record<string, unknown>;
+  const { image, index, caption, captions, label, split } = row;
+  if (image !== undefined && index !== undefined) return "the row has both `image` and `index`";
+  if (image === undefined && index === undefined) return "the row has neither `image` (a path) nor `index` (a place in the pack)";
+  if (image !== undefined && (typeof image !== "string" || image === "")) return "`image` is not a path";
+  if (index !== undefined && !(Number.isSafeInteger(index) && (index as number) >= 0)) return "`index` is not a whole number from 0";
+  if (caption !== undefined && captions !== undefined) return "the row has both `caption` and `captions`";
+  const texts: unknown = captions ?? (caption === undefined ? undefined : [caption]);
+  if (texts === undefined) return "the row has neither `caption` nor `captions`";
+  if (!Array.isArray(texts) || texts.length === 0) return "`captions` is not a list with at least one caption";
+  for (const each of texts as unknown[]) {
+    if (typeof each !== "string") return "a caption is not text";
+    if (each.trim() === "") return "a caption is empty";
+  }
+  if (label !== undefined && typeof label !== "string" && typeof label !== "number") return "`label` is neither text nor a number";
+  if (split !== undefined && (typeof split !== "string" || split === "")) return "`split` is not a name";
+  return {
+    line: number,
+    image: (image ?? index) as string | number,
+    captions: texts as string[],
+    label,
+    split: split ?? defaultSplit,
+    values: row,
+  };
+}
