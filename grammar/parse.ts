@@ -3,7 +3,7 @@
 
 import { Lexer } from "chevrotain";
 import type { CstNode, ILexingError, IToken } from "chevrotain";
-import { Bag, diagnostic } from "./diagnostic.ts";
+import { Bag, diagnostic, primarySpan } from "./diagnostic.ts";
 import type { Diagnostic } from "./diagnostic.ts";
 import { layOut } from "./layout.ts";
 import { HeddleParser } from "./parser.ts";
@@ -37,8 +37,18 @@ export function parseFile(source: Source): ParseResult {
   const tokens = layOut(lexed.tokens);
   parser.input = tokens;
   const cst = parser.file();
-  bag.addAll(syntaxErrors(source, tokens, parser.errors));
+  // What follows a stray character or an open string on its line is not what was meant, so no more is said about it.
+  const spoiled = [
+    ...lexed.errors.map((error) => error.offset),
+    ...tokens.filter((token) => token.tokenType === t.OpenString).map((token) => token.startOffset),
+  ];
+  bag.addAll(syntaxErrors(source, tokens, parser.errors).filter((d) => !followsOnLine(source, spoiled, primarySpan(d))));
   return { cst, comments: comments(source, lexed.groups), diagnostics: bag.sorted() };
+}
+
+function followsOnLine(source: Source, offsets: readonly number[], at: Span | null): boolean {
+  if (at === null) return false;
+  return offsets.some((offset) => offset <= at.start && !/[\r\n]/.test(source.text.slice(offset, at.start)));
 }
 
 function comments(source: Source, groups: Readonly<Record<string, IToken[]>>): Comment[] {

@@ -108,7 +108,15 @@ class Reader {
       const wrong = this.methodWithoutEquals(at, stack);
       if (wrong !== undefined) return wrong;
     }
-    return this.expected("E0105", `expected \`,\` or \`${text}\` in ${what}`, at);
+    const message = `expected \`,\` or \`${text}\` in ${what}`;
+    const previous = this.tokens[at - 1];
+    if (found === undefined || previous === undefined || !/[\r\n]/.test(this.source.text.slice(endOf(previous), found.startOffset))) {
+      return this.expected("E0105", message, at);
+    }
+    // Both a forgotten comma and a forgotten bracket belong at the end of the line above.
+    const gap = { source: this.source.path, start: endOf(previous), end: endOf(previous) };
+    const also = open === undefined ? [] : [{ span: this.spanOf(open), text: "opened here" }];
+    return diagnostic("E0105", message, gap, { label: `the next line goes on with ${describe(found)}`, also });
   }
 
   private takesMore(rule: string): boolean {
@@ -215,6 +223,7 @@ class Reader {
       case t.Loss:
         return this.expected("E0106", "expected an expression after `loss`", at + 1);
       case t.Identifier:
+        if (second !== undefined && t.reservedWords.includes(second.tokenType)) return this.nameMissing(at + 1);
         return this.expected("E0105", `expected \`=\` after ${word}`, at + 1);
       default:
         if (second !== undefined && isName(second)) return this.expected("E0105", `expected \`=\` after \`${second.image}\``, at + 2);

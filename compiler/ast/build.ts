@@ -172,13 +172,15 @@ export class Builder {
     return { kind: "axis_def", name: identOf(this.b, token(at, "Name"), span), size: exprOf(this.b, node(at, "expression"), span), span };
   }
 
-  private method(at: CstNode, span: Span, doc: Doc | null): Item {
+  private method(at: CstNode, span: Span, doc: Doc | null): Item | undefined {
     const word = identOf(this.b, token(at, "Identifier"), span);
     const input = node(at, "methodInput");
     const lists = nodes(at, "params");
     const body = node(at, "valueOrMembers");
-    const isUnknown = body === undefined || node(body, "members") !== undefined || (input !== undefined && lists.length > 0);
-    if (isUnknown) return { kind: "unknown_item", word, span };
+    const hasMembers = node(body ?? at, "members") !== undefined;
+    // Without a body the parser has said what is missing, and nothing is known about the word.
+    if (!hasMembers && (body === undefined || token(body, "Equals") === undefined)) return undefined;
+    if (hasMembers || body === undefined || (input !== undefined && lists.length > 0)) return { kind: "unknown_item", word, span };
     const inputs = input === undefined ? lists.flatMap((list) => paramsOf(this.b, list)) : [this.input(input, span)];
     return { kind: "method", name: word, inputs, body: exprOf(this.b, node(body, "expression"), span), doc, span };
   }
