@@ -8,7 +8,7 @@ import type { KernelParts, Point } from "./body.ts";
 import { Body, spaceSize } from "./body.ts";
 import type { Target } from "./kernel.ts";
 import { productTiles } from "./product_tiles.ts";
-import { ceilDiv, constantOf, constantSize, coordinates, forEachPoint, min } from "./space.ts";
+import { ceilDiv, constantOf, constantSize, coordinates, forEachRun, min } from "./space.ts";
 import type { KernelShape, ProductSpec } from "./templates.ts";
 import { tidy } from "./tidy.ts";
 
@@ -65,13 +65,15 @@ export function productRegisters(parts: KernelParts, spec: ProductSpec, tile: Re
   const colPoints = cols.map((c) => coordinates(spec.n, inside(c, nSize, colsFit)));
   const acc = rows.map(() => cols.map(() => b.var(f32(0))));
   for (const term of spec.terms)
-    forEachPoint(b, term.k, tile.unroll, (body, k) => {
-      const right = colPoints.map((n) => body.let(term.b(body, { ...batch, ...n, ...k })));
+    forEachRun(b, term.k, tile.unroll, (body, run) => {
+      const right = run.map((k) => colPoints.map((n) => body.let(term.b(body, { ...batch, ...n, ...k }))));
       rowPoints.forEach((m, i) => {
-        const left = body.let(term.a(body, { ...batch, ...m, ...k }));
-        right.forEach((r, j) => {
+        const left = run.map((k) => body.let(term.a(body, { ...batch, ...m, ...k })));
+        colPoints.forEach((_, j) => {
+          // One addition to the accumulator a run: accumulators outnumber registers, so each touch of one is memory traffic.
           const sum = acc[i]?.[j] as ScalarExpr;
-          body.assign(sum, add(sum, mul(left, r)));
+          const products = left.map((l, u) => mul(l, right[u]?.[j] as ScalarExpr));
+          body.assign(sum, add(sum, products.reduce((x, y) => add(x, y))));
         });
       });
     });

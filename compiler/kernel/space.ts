@@ -35,24 +35,28 @@ export function coordinates(axes: readonly SpaceAxis[], merged: ScalarExpr): Poi
   return at;
 }
 
-/** Visits every point of the axes in order: nested loops, the last axis in straight-line runs of `unroll` when constant. */
-export function forEachPoint(b: Body, axes: readonly SpaceAxis[], unroll: number, visit: (b: Body, at: Point) => void, at: Point = {}): void {
+/** Visits every point of the axes in order: nested loops, the last axis in straight-line runs of up to `unroll` points when
+ *  its size is constant (one point a run otherwise). */
+export function forEachRun(b: Body, axes: readonly SpaceAxis[], unroll: number, visit: (b: Body, run: readonly Point[]) => void, at: Point = {}): void {
   const [axis, ...rest] = axes;
   if (!axis) {
-    visit(b, at);
+    visit(b, [at]);
     return;
   }
-  const inner = (body: Body, i: ScalarExpr): void => forEachPoint(body, rest, unroll, visit, { ...at, [axis.name]: i });
   const size = constantOf(axis.size);
-  if (size === undefined || rest.length > 0) {
-    if (size === 1) inner(b, i32(0));
-    else b.loop(i32(0), axis.size, 1, inner);
+  if (size === 1) {
+    forEachRun(b, rest, unroll, visit, { ...at, [axis.name]: i32(0) });
     return;
   }
-  const runs = size <= unroll ? 0 : Math.floor(size / unroll);
+  if (size === undefined || rest.length > 0) {
+    b.loop(i32(0), axis.size, 1, (body, i) => forEachRun(body, rest, unroll, visit, { ...at, [axis.name]: i }));
+    return;
+  }
+  const run = (body: Body, from: ScalarExpr, count: number): void =>
+    visit(body, Array.from({ length: count }, (_, j) => ({ ...at, [axis.name]: add(from, i32(j)) })));
+  const runs = Math.floor(size / unroll);
   // The loop variable counts runs, not elements: step 1 and a constant bound spare the guard WGSL compilers add.
-  if (runs > 0) b.loop(i32(0), i32(runs), 1, (body, r) => {
-    for (let j = 0; j < unroll; j++) inner(body, add(mul(r, i32(unroll)), i32(j)));
-  });
-  for (let k = runs * unroll; k < size; k++) inner(b, i32(k));
+  if (runs > 1) b.loop(i32(0), i32(runs), 1, (body, r) => run(body, mul(r, i32(unroll)), unroll));
+  else if (runs === 1) run(b, i32(0), unroll);
+  if (size % unroll > 0) run(b, i32(runs * unroll), size % unroll);
 }

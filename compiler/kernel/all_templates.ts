@@ -1,0 +1,9 @@
+// The templates fusion calls, behind the one interface it knows.
+
+import { attendBackward } from "./attention_backward.ts";
+import { attendForward } from "./attention_forward.ts";
+import { crossEntropyRows } from "./cross_entropy.ts";
+import { product } from "./product.ts";
+import type { Templates } from "./templates.ts";
+
+export const templates: Templates = { product, attendForward, attendBackward, crossEntropyRows };

@@ -1,0 +1,133 @@
+// In: an attention as point functions, with mask and score as expressions. Out: one kernel with online softmax: no buffer
+// of queries x keys. An invocation owns a few query rows; keys pass in blocks, and a block that no row sees is skipped.
+// A row that sees nothing gives 0 and lse = -1e30, by test.
+
+import type { ScalarExpr } from "../scalar/expr.ts";
+import { add, binary, builtin, div, f32, i32, lt, mul, select, unary } from "../scalar/expr.ts";
+import type { KernelParts, Point } from "./body.ts";
+import { Body, spaceSize } from "./body.ts";
+import type { Target } from "./kernel.ts";
+import type { Token, TokenFn } from "./attention_pairs.ts";
+import { clampToken, dots, floor, ifAny, largest, loadAttrs, orElse, RowSums, scored, total, visible, weight } from "./attention_pairs.ts";
+import { ceilDiv, constantOf, coordinates } from "./space.ts";
+import type { AttendForwardSpec, AttendSpec, KernelShape } from "./templates.ts";
+import { tidy } from "./tidy.ts";
+
+export interface AttendTile {
+  /** Rows an invocation owns, columns (the other side) it passes at a time, invocations a workgroup. */
+  readonly rows: number;
+  readonly cols: number;
+  readonly lanes: number;
+  readonly unroll: number;
+}
+
+/** Rows so that their sums stay near the register file; from docs/decisions/0003-product-schedules.md. */
+export function chooseAttendTile(sumsPerRow: number, target: Target): AttendTile {
+  if (target.products === "tiles") return { rows: 1, cols: 4, lanes: 64, unroll: 4 };
+  const rows = sumsPerRow <= 32 ? 4 : sumsPerRow <= 64 ? 2 : 1;
+  return { rows, cols: 4, lanes: 8, unroll: 2 };
+}
+
+export function attendForward(parts: KernelParts, spec: AttendForwardSpec, target: Target): KernelShape {
+  return forwardRegisters(parts, spec, chooseAttendTile(constantOf(spec.value.size) ?? 1, target));
+}
+
+/** The query rows of this invocation, with their attributes. */
+export function ownRows(b: Body, spec: AttendSpec, tile: AttendTile, outer: Point): Token[] {
+  const first = b.let(mul(add(mul(builtin("group.x"), i32(tile.lanes)), builtin("lane.x")), i32(tile.rows)), "row");
+  return Array.from({ length: tile.rows }, (_, r) => {
+    const { index, exists } = clampToken(b, add(first, i32(r)), spec.query, tile.rows * tile.lanes);
+    const at = { ...outer, [spec.query.name]: index };
+    return { at, exists, attrs: loadAttrs(b, spec, "q", at) };
+  });
+}
+
+export function blockKeys(b: Body, spec: AttendSpec, count: number, from: ScalarExpr, outer: Point): Token[] {
+  return Array.from({ length: count }, (_, c) => {
+    const { index, exists } = clampToken(b, add(from, i32(c)), spec.key, count);
+    const at = { ...outer, [spec.key.name]: index };
+    return { at, exists, attrs: loadAttrs(b, spec, "k", at) };
+  });
+}
+
+/** What a row keeps between blocks. */
+interface RowState {
+  readonly top: ScalarExpr[];
+  readonly mass: ScalarExpr[];
+  readonly out: RowSums;
+}
+
+export function forwardRegisters(parts: KernelParts, spec: AttendForwardSpec, tile: AttendTile): KernelShape {
+  const b = new Body(parts);
+  const outer = coordinates(spec.outer, builtin("group.z"));
+  const group = coordinates(spec.group, builtin("group.y"));
+  const rows = ownRows(b, spec, tile, { ...outer, ...group });
+  const q: TokenFn = (body, r, w) => spec.q(body, { ...(rows[r] as Token).at, [spec.width.name]: w });
+  const state: RowState = {
+    top: rows.map(() => b.var(floor, "top")),
+    mass: rows.map(() => b.var(f32(0), "mass")),
+    out: new RowSums(b, parts, tile.rows, spec.value),
+  };
+  b.loop(i32(0), spec.key.size, tile.cols, (body, j) => {
+    const keys = blockKeys(body, spec, tile.cols, j, outer);
+    const k: TokenFn = (x, c, w) => spec.k(x, { ...(keys[c] as Token).at, [spec.width.name]: w });
+    const v: TokenFn = (x, c, w) => spec.v(x, { ...(keys[c] as Token).at, [spec.value.name]: w });
+    forwardBlock(body, spec, tile.unroll, rows.map((r) => ({ ...r, exists: undefined })), keys, q, k, v, state);
+  });
+  finishRows(b, spec, rows, state);
+  return {
+    workgroup: [tile.lanes, 1, 1],
+    grid: [ceilDiv(spec.query.size, tile.rows * tile.lanes), spaceSize(spec.group), spaceSize(spec.outer)],
+    arrays: parts.arrays,
+    body: tidy(parts, b.stmts),
+  };
+}
+
+/** One block of keys against the rows: logits, one rescale a row, weighted values. */
+export function forwardBlock(
+  b: Body, spec: AttendSpec, unroll: number, rows: readonly Token[], keys: readonly Token[],
+  q: TokenFn, k: TokenFn, v: TokenFn, state: RowState,
+): void {
+  const see = rows.map((r) => keys.map((key) => visible(b, spec, r, key)));
+  ifAny(b, see, (body) => {
+    const dot = dots(body, spec.width, rows.length, keys.length, q, k, unroll);
+    const faded: ScalarExpr[] = [];
+    const weights: ScalarExpr[][] = [];
+    rows.forEach((row, r) => {
+      const top = state.top[r] as ScalarExpr;
+      const mass = state.mass[r] as ScalarExpr;
+      const scores = keys.map((key, c) =>
+        body.let(orElse(see[r]?.[c], scored(body, spec, row, key, dot[r]?.[c] as ScalarExpr), floor), "score"));
+      const next = body.let(largest([top, ...scores]), "top");
+      const fade = body.let(unary("exp", binary("sub", top, next)), "fade");
+      const w = scores.map((x, c) => body.let(weight(see[r]?.[c], x, next), "w"));
+      body.assign(mass, add(mul(mass, fade), total(w)));
+      body.assign(top, next);
+      faded.push(fade);
+      weights.push(w);
+    });
+    state.out.update(body, (inner, at) => {
+      const values = keys.map((_, c) => inner.let(v(inner, c, at)));
+      return (r, old) => total([
+        mul(old, faded[r] as ScalarExpr), ...values.map((x, c) => mul(weights[r]?.[c] as ScalarExpr, x)),
+      ]);
+    });
+  });
+}
+
+/** Divides by the mass and hands the rows to the sinks. */
+export function finishRows(b: Body, spec: AttendForwardSpec, rows: readonly Token[], state: RowState): void {
+  rows.forEach((row, r) => {
+    const store = (body: Body): void => {
+      const mass = state.mass[r] as ScalarExpr;
+      // The largest logit adds 1, so any row that saw a key has a mass of at least 1.
+      const saw = body.let(lt(f32(0), mass), "saw");
+      const safe = body.let(select(saw, mass, f32(1)), "mass");
+      const share = body.let(select(saw, div(f32(1), safe), f32(0)), "share");
+      spec.lse?.(body, row.at, body.let(select(saw, add(state.top[r] as ScalarExpr, unary("log", safe)), floor)));
+      if (spec.out) state.out.row(body, r, (inner, at, sum) => spec.out?.(inner, { ...row.at, [spec.value.name]: at }, inner.let(mul(sum, share))));
+    };
+    if (row.exists) b.if(row.exists, store);
+    else store(b);
+  });
+}
