@@ -12,6 +12,9 @@ const STRIDE = 2;
 const SIDE1 = 12; // (28 - 5) / 2 + 1
 const SIDE2 = 4; // (12 - 5) / 2 + 1
 
+/** A drawing is judged by the mean of these views, each moved by so many pixels. */
+const VIEWS = [[0, 0], [1, 0], [-1, 0], [0, 1], [0, -1]];
+
 /**
  * @typedef {object} TrainOptions
  * @property {number} [epochs] passes over the images; 12 unless told
@@ -301,7 +304,7 @@ export function trainClassifier(images, labels, options = {}) {
   const { epochs = 12, seed = 1, batch = 50, progress } = options;
   const n = labels.length;
   if (images.length !== n * PIXELS) throw new Error(`${n} labels need ${n * PIXELS} values, not ${images.length}`);
-  if (n < batch) throw new Error(`a batch of ${batch} needs at least as many images, not ${n}`);
+  if (n < batch || batch < VIEWS.length) throw new Error(`a batch of ${batch} is below ${VIEWS.length} or above the ${n} images`);
   const random = new Random(seed);
   const network = new Network(batch, random);
   const chosen = new Uint8Array(batch);
@@ -328,11 +331,21 @@ export function trainClassifier(images, labels, options = {}) {
   /** @type {Classifier["predict"]} */
   const predict = (image) => {
     if (image.length !== PIXELS) throw new Error(`an image has ${PIXELS} values, not ${image.length}`);
-    for (let i = 0; i < PIXELS; i++) network.input[i] = Math.min(1, Math.max(0, image[i] || 0));
-    network.forward(1);
-    let label = 0;
-    for (let j = 1; j < CLASSES; j++) if (network.logits[j] > network.logits[label]) label = j;
-    return { label, confidence: network.logits[label] };
+    VIEWS.forEach(([dx, dy], view) => {
+      for (let y = 0; y < SIDE; y++) {
+        for (let x = 0; x < SIDE; x++) {
+          const u = x + dx, v = y + dy;
+          const grey = u < 0 || v < 0 || u >= SIDE || v >= SIDE ? 0 : image[v * SIDE + u] || 0;
+          network.input[view * PIXELS + y * SIDE + x] = Math.min(1, Math.max(0, grey));
+        }
+      }
+    });
+    network.forward(VIEWS.length);
+    const shares = Array.from({ length: CLASSES }, (_, j) =>
+      VIEWS.reduce((sum, _view, view) => sum + network.logits[view * CLASSES + j] / VIEWS.length, 0),
+    );
+    const confidence = Math.max(...shares);
+    return { label: shares.indexOf(confidence), confidence };
   };
   /** @type {Classifier["accuracy"]} */
   const accuracy = (tests, truth) => {
