@@ -23,6 +23,7 @@ export function readPng(file: Uint8Array, place: string, channels?: number): { r
     throw unreadable(place, `the image cannot be read: ${messageOf(thrown)}`, "save it again as PNG");
   }
   const { height, width } = png;
+  if (png.palette === undefined && png.transparency !== undefined && png.transparency.length > 0) throw transparent(place); // one colour means "nothing"
   const { values, depth } = samples(png);
   const count = height * width;
   const given = values.length / count;
@@ -31,9 +32,7 @@ export function readPng(file: Uint8Array, place: string, channels?: number): { r
   const top = 2 ** depth - 1;
   const bytes = new Uint8Array(count * wanted);
   for (let p = 0; p < count; p++) {
-    if (given !== colours && values[p * given + colours] !== top) {
-      throw unreadable(place, "the image is partly transparent", "flatten it onto a background");
-    }
+    if (given !== colours && values[p * given + colours] !== top) throw transparent(place);
     const at = (c: number): number => values[p * given + c] as number;
     if (wanted === 1 && colours === 3 && (at(0) !== at(1) || at(1) !== at(2))) {
       throw unreadable(place, "the image has colours, but the model takes grey (1 channel)", "convert it to grey, or give `pixels` channels: 3");
@@ -56,6 +55,10 @@ function samples(png: DecodedPng): { readonly values: ArrayLike<number>; readonl
     values[i] = (byte >> (8 - png.depth - (bit & 7))) & mask;
   }
   return { values, depth: png.depth };
+}
+
+function transparent(place: string): HeddleError {
+  return unreadable(place, "the image is partly transparent", "flatten it onto a background");
 }
 
 export function unreadable(place: string, message: string, help: string): HeddleError {
