@@ -4,21 +4,23 @@
 import type { ModelSpec } from "../../compiler/plan/manifest.ts";
 import { HeddleError } from "../error.ts";
 import { floatsOf } from "./numbers.ts";
-import { parseSafetensors, type TensorData } from "./safetensors.ts";
+import { parseSafetensors, type TensorData, type TensorEntry } from "./safetensors.ts";
 
 /** The flat buffer from the bytes of a safetensors file; `place` names the file. */
-export function loadParameters(spec: ModelSpec, bytes: Uint8Array, place: string): Float32Array {
-  const file = parseSafetensors(bytes, place);
+export const loadParameters = (spec: ModelSpec, bytes: Uint8Array, place: string): Float32Array => loadEntries(spec, parseSafetensors(bytes, place).tensors, place);
+
+/** The flat buffer from parsed tensors, by model path. */
+export function loadEntries(spec: ModelSpec, tensors: ReadonlyMap<string, TensorEntry>, place: string): Float32Array {
   const all = new Float32Array(spec.parameterCount);
   for (const p of spec.parameters) {
-    const entry = file.tensors.get(p.path);
+    const entry = tensors.get(p.path);
     const shape = p.axes.map((a) => a.size);
     if (!entry) throw new HeddleError({ code: "E0542", message: `the weights have no \`${p.path}\``, place, help: "were they trained with another version of the spec?" });
     if (entry.shape.join() !== shape.join())
       throw new HeddleError({ code: "E0542", message: `\`${p.path}\` is ${p.axes.map((a) => `${a.name} = ${a.size}`).join(", ")} in the model and [${entry.shape.join(", ")}] in the weights`, place });
     all.set(floatsOf(entry, place), p.offset);
   }
-  for (const name of file.tensors.keys())
+  for (const name of tensors.keys())
     if (!spec.parameters.some((p) => p.path === name)) throw new HeddleError({ code: "E0542", message: `the weights hold \`${name}\`, which the model does not have`, place });
   return all;
 }

@@ -1,0 +1,111 @@
+// heddle explain: pages of error codes, and what the compiler made of a spec: mask, memory, kernels, graphs, WGSL, cost.
+
+import { existsSync, readFileSync } from "node:fs";
+import path from "node:path";
+import type { Command } from "commander";
+import { compileModel, INFERENCE, trainingPrograms } from "../../compiler/compile.ts";
+import { maskPictures } from "../../compiler/mask/picture.ts";
+import { layoutPlan } from "../../compiler/plan/layout.ts";
+import { evalInt } from "../../compiler/plan/expr.ts";
+import type { ProgramName } from "../../compiler/plan/manifest.ts";
+import type { Model } from "../../compiler/types/model.ts";
+import { codes } from "../../grammar/codes.ts";
+import { didYouMean } from "../../grammar/suggest.ts";
+import { HeddleError } from "../../runtime/error.ts";
+import { targetNamed, targetOf } from "../compile.ts";
+import { describeAdapter } from "../device.ts";
+import { packageRoot } from "../package_root.ts";
+import { modelOf } from "../spec.ts";
+
+const topics = ["mask", "memory", "cost", "cache", "graph", "kernels", "wgsl", "parameters"] as const;
+
+interface Options {
+  model?: string;
+  program?: string;
+  pass?: string;
+  target: string;
+  batch: string;
+  tokens: string;
+  json?: boolean;
+}
+
+export function addExplain(program: Command): void {
+  program
+    .command("explain")
+    .description(`explain an error code (E0214), or ${topics.join(", ")} of a spec`)
+    .argument("<what>", "error code or topic")
+    .argument("[spec]", ".heddle file, for a topic")
+    .option("--model <name>", "which model or variant of the spec")
+    .option("--program <name>", "grad, apply, step or denoise (default: all)")
+    .option("--pass <name>", "the graph or kernels after this pass: lower, rewrite, remat, fuse, merge")
+    .option("--target <name>", "kernels for: auto, guaranteed, software", "auto")
+    .option("--batch <n>", "rows, for memory and cost", "1")
+    .option("--tokens <n>", "tokens a row, for memory and cost", "64")
+    .option("--json", "as JSON on stdout")
+    .action(async (what: string, spec: string | undefined, options: Options) => {
+      if (/^[EW]\d{4}$/i.test(what)) return explainCode(what.toUpperCase(), options.json ?? false);
+      const topic = topics.find((t) => t === what);
+      if (!topic) throw new HeddleError({ code: "E0503", message: `there is nothing called \`${what}\` to explain`, help: didYouMean(what, [...topics]) ?? `an error code, or one of ${topics.join(", ")}`, exit: 2 });
+      if (spec === undefined) throw new HeddleError({ code: "E0503", message: `\`heddle explain ${topic}\` needs a spec`, exit: 2 });
+      const { model } = modelOf(spec, options.model);
+      await explainTopic(topic, model, options);
+    });
+}
+
+function explainCode(code: string, json: boolean): void {
+  const page = path.join(packageRoot, "docs", "errors", `${code}.md`);
+  if (!(code in codes) && !existsSync(page)) throw new HeddleError({ code: "E0503", message: `there is no code ${code}`, help: didYouMean(code, Object.keys(codes)), exit: 2 });
+  const text = readFileSync(page, "utf8");
+  process.stdout.write(json ? `${JSON.stringify({ code, page: text })}\n` : text);
+}
+
+async function explainTopic(topic: (typeof topics)[number], model: Model, options: Options): Promise<void> {
+  const say = (text: string): void => void process.stdout.write(text.endsWith("\n") ? text : `${text}\n`);
+  if (topic === "mask") return say(maskPictures(model));
+  if (topic === "parameters") {
+    for (const p of model.parameters) say(`${p.path}  [${p.axes.map((a) => `${a.name} ${a.size.terms[0]?.coef ?? 0}`).join(", ")}]  ${p.init.kind}${p.decay ? "" : "  no decay"}${p.frozen ? "  frozen" : ""}`);
+    return;
+  }
+  const target = options.target === "auto" ? targetOf(await describeAdapter()) : targetNamed(options.target);
+  const programs = (options.program === undefined ? [...trainingPrograms(model), ...INFERENCE] : [options.program]) as ProgramName[];
+  const stages: { program: string; pass: string; print: () => string }[] = [];
+  const result = compileModel(model, { target, programs, observer: { stage: (program, pass, print) => stages.push({ program, pass, print }) } });
+  if (!result.ok) throw new Error("a model with parts that are not built reached the compiler");
+  const { compiled } = result;
+  if (topic === "cache") return say(compiled.spec.cache.sound ? "keys and values of committed tokens can be kept: no committed token ever attends to a later one" : `nothing can be kept: ${compiled.spec.cache.reason}`);
+  if (topic === "graph" || topic === "kernels") {
+    const pass = options.pass ?? (topic === "graph" ? "rewrite" : "merge");
+    for (const s of stages) if (s.pass === pass) say(`# ${s.program} after ${s.pass}\n${s.print()}`);
+    return;
+  }
+  if (topic === "wgsl") {
+    for (const [name, plan] of Object.entries(compiled.plans)) plan.modules.forEach((m, i) => say(`// ${name} module ${i}${m.proven ? ", proven in bounds" : ""}\n${m.wgsl}`));
+    return;
+  }
+  const batch = Number(options.batch);
+  const tokens = Number(options.tokens);
+  const lengths = { batch, t: tokens, s: tokens, slots: tokens };
+  const rows = Object.entries(compiled.plans).map(([name, plan]) => {
+    const l = layoutPlan(plan, lengths);
+    return {
+      program: name,
+      dispatches: plan.cost.dispatches,
+      kernels: plan.modules.length,
+      flops: evalInt(plan.cost.flops, { ...lengths, chunk: 0 }),
+      bytesMoved: evalInt(plan.cost.bytesMoved, { ...lengths, chunk: 0 }),
+      peakBytes: l.peakBytes,
+      tempBytes: l.tempBytes,
+      stateBytes: l.stateBytes,
+      proven: plan.modules.filter((m) => m.proven).length,
+    };
+  });
+  if (options.json) return say(JSON.stringify({ target: target.name, lengths, programs: rows }, null, 2));
+  const mib = (b: number): string => `${(b / 2 ** 20).toFixed(2)} MiB`;
+  say(`${target.name} kernels, ${batch} rows of ${tokens} tokens`);
+  for (const r of rows)
+    say(
+      topic === "memory"
+        ? `${r.program}: peak ${mib(r.peakBytes)} (temporaries ${mib(r.tempBytes)}), states ${mib(r.stateBytes)}`
+        : `${r.program}: ${r.dispatches} dispatches of ${r.kernels} kernels (${r.proven} proven in bounds), ${(r.flops / 1e6).toFixed(2)} Mflop, ${mib(r.bytesMoved)} moved`,
+    );
+}

@@ -1,0 +1,55 @@
+#!/usr/bin/env node
+// The heddle command. Data goes to stdout, words to stderr; exit codes in exit_code.ts and docs/cli.md.
+
+import { Command, CommanderError } from "commander";
+import { HeddleError, renderHeddleError } from "../runtime/error.ts";
+import { addBuild } from "./commands/build.ts";
+import { addCheck } from "./commands/check.ts";
+import { addDoctor } from "./commands/doctor.ts";
+import { addExplain } from "./commands/explain.ts";
+import { addFmt } from "./commands/fmt.ts";
+import { addGenerate, addRun } from "./commands/generate.ts";
+import { addTrain } from "./commands/train.ts";
+import { EXIT, Exit } from "./exit_code.ts";
+import { version } from "./package_root.ts";
+
+const program = new Command("heddle")
+  .description("a small declarative language for multimodal models, its compiler and runtime")
+  .version(version)
+  .showHelpAfterError("(--help shows the options)")
+  .exitOverride();
+
+addCheck(program);
+addFmt(program);
+addExplain(program);
+addBuild(program);
+addRun(program);
+addGenerate(program);
+addTrain(program);
+addDoctor(program);
+for (const c of program.commands) c.exitOverride().showHelpAfterError("(--help shows the options)");
+
+function fail(thrown: unknown): number {
+  if (thrown instanceof Exit) return thrown.code;
+  if (thrown instanceof CommanderError) return thrown.exitCode === 0 ? EXIT.ok : EXIT.usage;
+  if (thrown instanceof HeddleError) {
+    process.stderr.write(`${renderHeddleError(thrown)}\n`);
+    return thrown.exit;
+  }
+  const text = thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown);
+  process.stderr.write(`bug: ${text}\n  = help: this is a defect of Heddle ${version}: please report it with the spec and the output of \`heddle doctor\`\n`);
+  return EXIT.bug;
+}
+
+// A reader that went away (`| head`) is no failure.
+process.stdout.on("error", (e: NodeJS.ErrnoException) => process.exit(e.code === "EPIPE" ? EXIT.ok : EXIT.failed));
+
+let code: number = EXIT.ok;
+try {
+  await program.parseAsync();
+} catch (thrown) {
+  code = fail(thrown);
+}
+// Dawn may hold the loop; what was written is flushed by an orderly exit.
+process.exitCode ||= code;
+setImmediate(() => process.exit(process.exitCode));
