@@ -39,6 +39,21 @@ function join(a: Origin, b: Origin): Origin {
   return fresh.length === 0 && via.length === a.via.length ? a : { spans: [...a.spans, ...fresh], path: a.path, via };
 }
 
+/** Ops whose memory order is given: by their attributes, or because the result may share memory with the first operand. */
+export const fixedOrder: ReadonlySet<OpName> = new Set<OpName>(["input", "state", "const", "iota", "random", "rename", "update"]);
+
+/** `type` with its axes in the order of `names`, which are the same set. */
+export function reordered(type: TensorType, names: readonly string[]): TensorType {
+  const axes = names.map((n) => type.axes.find((a) => a.name === n));
+  if (names.length !== type.axes.length || new Set(names).size !== names.length) throw new Error(`[${names.join(", ")}] is no order of [${type.axes.map((a) => a.name).join(", ")}]`);
+  return { dtype: type.dtype, axes: axes.map((a, i) => a ?? unknownAxis(names[i] ?? "")) };
+}
+const unknownAxis = (name: string): never => {
+  throw new Error(`no axis ${name} to put in order`);
+};
+
+const inOrderOf = (type: TensorType, names: readonly string[]): boolean => type.axes.every((a, i) => a.name === names[i]);
+
 /** Ops whose equal nodes stay apart. */
 const unshared: ReadonlySet<OpName> = new Set<OpName>(["random"]);
 
@@ -47,6 +62,7 @@ export class GraphBuilder {
   readonly #nodes: Node[] = [];
   readonly #outputs: Output[] = [];
   readonly #interned = new Map<string, NodeId>();
+  readonly #pinned = new Set<NodeId>();
 
   constructor(name: string) {
     this.name = name;
@@ -81,8 +97,11 @@ export class GraphBuilder {
     return this.node(id).type;
   }
 
-  /** Appends a node, or returns the equal one that is there. Throws InferFailure when the operands do not fit. */
-  add<K extends OpName>(op: K, args: readonly NodeId[], attrs: OpAttrs[K], origin: Origin): NodeId {
+  /**
+   * Appends a node, or returns the equal one that is there. `order` is a memory order other than the inferred one.
+   * Throws InferFailure when the operands do not fit.
+   */
+  add<K extends OpName>(op: K, args: readonly NodeId[], attrs: OpAttrs[K], origin: Origin, order?: readonly string[]): NodeId {
     const key = keyOf(op, attrs, args, origin);
     const old = unshared.has(op) ? undefined : this.#interned.get(key);
     if (old !== undefined) {
@@ -94,8 +113,28 @@ export class GraphBuilder {
     const type = inferType(op, attrs, args.map((a) => this.type(a)));
     if (isInferError(type)) throw new InferFailure(type, origin, args.map((a) => this.node(a).origin));
     const id = this.#nodes.length;
-    this.#nodes.push({ id, op, args: [...args], attrs, type, origin } as Node);
+    const free = order && !fixedOrder.has(op);
+    this.#nodes.push({ id, op, args: [...args], attrs, type: free ? reordered(type, order) : type, origin } as Node);
     this.#interned.set(key, id);
+    return id;
+  }
+
+  /**
+   * The same value, stored in this order of axes: what a state or a host expects. Costs nothing where the op may choose its
+   * order; else a copy.
+   */
+  ordered(id: NodeId, names: readonly string[], origin: Origin): NodeId {
+    const n = this.node(id);
+    const type = reordered(n.type, names);
+    if (inOrderOf(n.type, names)) return (this.#pinned.add(id), id);
+    if (fixedOrder.has(n.op) || this.#pinned.has(id)) {
+      const copy = this.#nodes.length;
+      this.#nodes.push({ id: copy, op: "cast", args: [id], attrs: { dtype: type.dtype }, type, origin });
+      this.#pinned.add(copy);
+      return copy;
+    }
+    this.#nodes[id] = { ...n, type };
+    this.#pinned.add(id);
     return id;
   }
 

@@ -69,9 +69,14 @@ function round(graph: Graph, byOp: ReadonlyMap<OpName, readonly RewriteRule[]>, 
       fired?.(r.name, old);
       break;
     }
-    renamed.push(replaced ?? builder.add(old.op, args, old.attrs, old.origin));
+    renamed.push(replaced ?? builder.add(old.op, args, old.attrs, old.origin, old.type.axes.map((a) => a.name)));
   }
   if (!changed) return undefined;
-  for (const o of graph.outputs) builder.output(o.name, renamed[o.node] ?? -1, o.into);
+  for (const o of graph.outputs) {
+    const old = graph.nodes[o.node];
+    const node = renamed[o.node] ?? -1;
+    // Whoever reads a result relies on its memory order.
+    builder.output(o.name, old ? builder.ordered(node, old.type.axes.map((a) => a.name), old.origin) : node, o.into);
+  }
   return builder.finish();
 }

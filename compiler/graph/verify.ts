@@ -3,7 +3,7 @@
 
 import { dimEqual } from "../dim/dim.ts";
 import { tensorType } from "./attrs.ts";
-import { lengthsOf } from "./builder.ts";
+import { fixedOrder, lengthsOf } from "./builder.ts";
 import type { Graph, NodeId, Origin, TensorType } from "./graph.ts";
 import { inferType, isInferError } from "./infer.ts";
 
@@ -34,7 +34,7 @@ export function verifyGraph(graph: Graph): readonly GraphProblem[] {
     const args = n.args.map((a) => graph.nodes[a]?.type ?? { dtype: "f32" as const, axes: [] });
     const type = inferType(n.op, n.attrs, args);
     if (isInferError(type)) report(type.message);
-    else if (!sameType(type, n.type)) report(`has type ${tensorType.print(n.type)}, but its operands make ${tensorType.print(type)}`);
+    else if (!(fixedOrder.has(n.op) ? sameType : sameAxes)(type, n.type)) report(`has type ${tensorType.print(n.type)}, but its operands make ${tensorType.print(type)}`);
     if (n.op === "state" || n.op === "input") {
       const seen = n.op === "state" ? states : inputs;
       const before = seen.get(n.attrs.name);

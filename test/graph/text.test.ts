@@ -9,6 +9,8 @@ import { interpret } from "../../compiler/graph/interpret.ts";
 import { Make } from "../../compiler/graph/make.ts";
 import { printGraph } from "../../compiler/graph/print.ts";
 import { readGraph } from "../../compiler/graph/read.ts";
+import { rewrite } from "../../compiler/graph/rewrite.ts";
+import { allRules } from "../../compiler/graph/rules/all.ts";
 import { verifyGraph } from "../../compiler/graph/verify.ts";
 import { allCases, ax, buildCase, cases, F, graphOf } from "./cases.ts";
 
@@ -88,5 +90,27 @@ describe("the builder", () => {
     m.exp(m.const(1));
     b.output("y", m.const(2));
     expect(b.finish().nodes.length).toBe(1);
+  });
+});
+
+describe("memory order", () => {
+  const [t, d] = [ax("t", "t"), ax("d", 2)];
+  const order = (g: Graph, name: string): string[] => g.nodes[g.outputs.find((o) => o.name === name)!.node]!.type.axes.map((a) => a.name);
+  it("is chosen freely where an op can, copied where it cannot, and survives rewriting", () => {
+    const b = new GraphBuilder("order");
+    const m = new Make(b, originAt("p"));
+    const x = m.input("x", F(t, d));
+    const y = m.add(m.exp(x), m.const(0));
+    b.output("free", b.ordered(y, ["d", "t"], originAt("p")));
+    b.output("copy", b.ordered(x, ["d", "t"], originAt("p")));
+    b.output("plain", x);
+    for (const g of [b.finish(), rewrite(b.finish(), allRules)]) {
+      expect(verifyGraph(g)).toEqual([]);
+      expect(readGraph(printGraph(g))).toEqual(g);
+      expect([order(g, "free"), order(g, "copy"), order(g, "plain")]).toEqual([["d", "t"], ["d", "t"], ["t", "d"]]);
+      const out = interpret(g, { inputs: { x: [0, 1, 2, 3] }, lengths: { t: 2 } }).outputs;
+      expect([...out.copy!.data]).toEqual([0, 2, 1, 3]);
+      expect([...out.free!.data]).toEqual([0, 2, 1, 3].map(Math.exp));
+    }
   });
 });

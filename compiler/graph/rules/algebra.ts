@@ -85,7 +85,11 @@ export const algebra: readonly RewriteRule[] = [
     }
     return undefined;
   }),
-  rule("cast_same", "exact", ["cast"], ({ node, arg }) => (arg(0).type.dtype === node.attrs.dtype ? arg(0).id : undefined)),
+  rule("cast_same", "exact", ["cast"], ({ node, arg }) => {
+    // A cast to the same type in another memory order is a copy that somebody asked for.
+    const same = arg(0).type.dtype === node.attrs.dtype && arg(0).type.axes.every((a, i) => a.name === node.type.axes[i]?.name);
+    return same ? arg(0).id : undefined;
+  }),
   rule("cast_of_cast", "exact", ["cast"], ({ m, node, arg }) => {
     // Truth values pass through any type unharmed.
     const x = arg(0);
