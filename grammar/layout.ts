@@ -4,21 +4,17 @@
 
 import type { IToken, TokenType } from "chevrotain";
 import {
-  Amp, Arrow, Attribute, Bang, Bar, binaryOperators, Colon, Comma, Dot, DotDot, Else, Embed, Equals, FatArrow, Fn, Given, Head,
-  Identifier, Layer, LCurly, Let, LiteralToken, LParen, LSquare, Mask, Minus, Model, Name, Network, Newline, ParamWord, Predict,
-  Process, RCurly, Route, Router, RParen, RSquare, Sample, Score, Stage, Star, Task, Then, Tilde, Tokenizer, Tokens, Train, Use,
-  Variant,
+  Amp, Arrow, Axis, Bang, Bar, binaryOperators, By, Colon, Comma, Dot, DotDot, Else, Equals, FatArrow, Given,
+  Identifier, LCurly, Let, LiteralToken, LParen, LSquare, Minus, Name, Newline, Predict, RCurly, RParen, RSquare, Star,
+  Then, Tilde, Train,
 } from "./tokens.ts";
 
-const starters = new Set<TokenType>([
-  Use, Layer, Fn, Mask, Score, Router, Route, Process, Tokenizer, Model, Variant, Stage, Network, ParamWord, Tokens, Task,
-  Attribute, Embed, Head, Sample,
-]);
-const methodWords = new Set(["forward", "choose", "encode", "decode"]);
+/** Words that another name may follow inside an expression or a task; two other names in a row start a statement. */
+const leadsExpression = new Set<TokenType>([Axis, By, Then, Given, Predict]);
 const goOnAfter = new Set<TokenType>([...binaryOperators, Equals, Comma, Arrow, FatArrow, Colon, Tilde, Dot, DotDot, Bang, Let]);
 const goOnBefore = new Set<TokenType>([
   ...binaryOperators.filter((type) => type !== Minus),
-  Equals, Comma, Arrow, FatArrow, Colon, Tilde, Dot, DotDot, RParen, RSquare, Then, LiteralToken, LCurly,
+  Equals, Comma, Arrow, FatArrow, Colon, Tilde, Dot, DotDot, RParen, RSquare, LiteralToken, LCurly,
 ]);
 const closers = new Map<TokenType, TokenType>([[RParen, LParen], [RSquare, LSquare], [RCurly, LCurly]]);
 
@@ -57,10 +53,11 @@ function endsStatement(tokens: readonly IToken[], i: number, out: readonly IToke
   if (next === undefined) return true;
   const inner = open[open.length - 1];
   if (inner === LParen || inner === LSquare) {
-    if (!startsStatement(next, tokens[n + 1]) && !startsAtMargin(tokens[n - 1], next, tokens[n + 1])) return false;
+    if (next.tokenType !== RCurly && !startsStatement(next, tokens[n + 1])) return false;
     while (open.length > 0 && open[open.length - 1] !== LCurly) open.pop();
     return true;
   }
+  if (next.tokenType === RCurly) return true;
   if (previous.tokenType === Comma) return false;
   if (goOnAfter.has(previous.tokenType) && !closesRepetition(out)) return startsStatement(next, tokens[n + 1]);
   return !goesOn(next, tokens[n + 1]);
@@ -78,6 +75,7 @@ function goesOn(next: IToken, after: IToken | undefined): boolean {
   if (type === Else) return after?.tokenType !== Arrow;
   // `- x` goes on with the sum above; `-x` starts a statement.
   if (type === Minus) return after !== undefined && after.startOffset > next.startOffset + 1;
+  if (type === Then) return after?.tokenType !== Equals;
   if (type === Given || type === Predict) {
     return after !== undefined && (isName(after) || after.tokenType === LParen || after.tokenType === LCurly);
   }
@@ -89,15 +87,8 @@ function startsStatement(token: IToken, after: IToken | undefined): boolean {
   if (after === undefined) return false;
   if (token.tokenType === Let) return true;
   if (after.tokenType === Equals) return isName(token);
-  if (starters.has(token.tokenType)) return isName(after);
   if (token.tokenType === Train) return after.tokenType === LCurly;
-  return token.tokenType === Identifier && methodWords.has(token.image) && isName(after);
-}
-
-/** Two names at the left margin: a declaration, even with its first word mistyped. */
-function startsAtMargin(newline: IToken | undefined, token: IToken, after: IToken | undefined): boolean {
-  if (newline === undefined || after === undefined) return false;
-  return newline.startOffset + newline.image.length === token.startOffset && isName(token) && isName(after);
+  return isName(token) && isName(after) && !leadsExpression.has(token.tokenType);
 }
 
 function isName(token: IToken): boolean {
