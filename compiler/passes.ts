@@ -1,7 +1,7 @@
 // THE list of passes: how one graph becomes a plan. Nothing else orders passes.
 // The runner (run_passes.ts) verifies after each, keeps what `explain` and `--dump` print, and stops at the first failure.
 
-import { rematerialise } from "./autodiff/remat.ts";
+import { forwardFirst, rematerialise } from "./autodiff/remat.ts";
 import type { Graph } from "./graph/graph.ts";
 import { printGraph } from "./graph/print.ts";
 import { rewrite } from "./graph/rewrite.ts";
@@ -35,7 +35,7 @@ const onProgram = { verify: (p: Program, o: PassOptions): readonly string[] => v
 export const graphPasses: readonly Pass<Graph, Graph>[] = [
   { name: "lower", run: (g) => g, ...onGraph },
   { name: "rewrite", run: (g) => rewrite(g, allRules), ...onGraph },
-  { name: "remat", run: (g, o) => (o.remat ? rematerialise(g) : g), ...onGraph },
+  { name: "remat", run: (g, o) => (o.remat ? rematerialise(g) : forwardFirst(g)), ...onGraph },
 ];
 
 /** Graph to kernels. */
