@@ -1,0 +1,117 @@
+// In: a group of linear + cross-entropy results with equal operands. Out: one repeat over chunks of rows: logits of a chunk by a
+// product, loss and gradient of the logits in place, then the products into dx and dw (which adds up over the chunks).
+// Never more than one chunk of logits exists. Rows beyond the last are read as the last one and weigh nothing.
+
+import type { Axis, Node, NodeId } from "../graph/graph.ts";
+import type { OpAttrs } from "../graph/ops.ts";
+import type { ScalarExpr } from "../scalar/expr.ts";
+import { add, binary, f32, i32, length, lt, mul, select } from "../scalar/expr.ts";
+import type { Body, Point, PointFn, SinkFn, SpaceAxis } from "./body.ts";
+import { KernelParts, spaceSize } from "./body.ts";
+import { coordinate, spaceAxis, splitPoint } from "./coords.ts";
+import type { Evaluator, Storage } from "./evaluate.ts";
+import type { Group, Member } from "./group.ts";
+import type { ProgramStep } from "./kernel.ts";
+import type { Lowering } from "./lowering.ts";
+import { ceilBy, dispatchOf, groupEvaluator } from "./lowering.ts";
+
+/** Most bytes of logits at a time. */
+const chunkBytes = 4 * 1024 * 1024;
+const row = "row of chunk";
+
+export function lowerCrossEntropy(low: Lowering, g: Group): ProgramStep[] {
+  const node = g.members[0]?.work.node as Node;
+  const attrs = node.attrs as OpAttrs["linear_ce"];
+  const [x, w, target, weight] = node.args as [NodeId, NodeId, NodeId, NodeId];
+  const typeOf = (id: NodeId): readonly Axis[] => (low.analysis.graph.nodes[id] as Node).type.axes;
+  const axis = (id: NodeId, name: string): SpaceAxis => spaceAxis(typeOf(id).find((t) => t.name === name) as Axis);
+  const rows = typeOf(x).filter((t) => t.name !== attrs.from).map(spaceAxis);
+  const from = axis(w, attrs.from);
+  const vocab = axis(w, attrs.vocab);
+  const total = spaceSize(rows);
+  const wide = vocab.size.kind === "const" ? vocab.size.value : 65536;
+  const most = Math.max(16, Math.min(4096, Math.floor(chunkBytes / (4 * wide) / 16) * 16));
+  const chunk = length("chunk");
+  const inChunk: SpaceAxis = { name: row, size: binary("min", total, i32(most)) };
+  const logits = low.temp(`logits.${node.id}`, { dtype: "f32", axes: [inChunk, vocab] });
+
+  const rowIndex = (at: Point): ScalarExpr => add(mul(chunk, i32(most)), coordinate(at, row));
+  const inside = (at: Point): Point => ({ ...at, ...splitPoint(rows, binary("min", rowIndex(at), add(total, i32(-1)))) });
+  const valid = (at: Point): ScalarExpr => lt(rowIndex(at), total);
+  const member = (op: Node["op"]): Member | undefined => g.members.find((m) => m.work.node.op === op);
+  const steps: ProgramStep[] = [];
+  const kernel = (what: string, nodes: readonly (Member | undefined)[], make: (parts: KernelParts, ev: Evaluator) => Parameters<typeof dispatchOf>[4]): void => {
+    const parts = new KernelParts();
+    const shape = make(parts, groupEvaluator(low, g, parts));
+    steps.push(dispatchOf(low, g, what, parts, shape, nodes.flatMap((m) => (m ? [m.work.node.id] : []))));
+  };
+  const at = (ev: Evaluator, id: NodeId, names: Readonly<Record<string, string>> = {}): PointFn => (b, p) => {
+    const own: Record<string, ScalarExpr> = { ...inside(p) };
+    for (const [mine, theirs] of Object.entries(names)) own[mine] = coordinate(p, theirs);
+    return ev.value(b, id, own);
+  };
+  const [loss, dx, dw] = [member("linear_ce"), member("linear_ce_dx"), member("linear_ce_dw")];
+  const dloss = (dx ?? dw)?.work.node.args[4];
+  const k = (a: SpaceAxis): SpaceAxis => ({ ...a, name: `k:${a.name}` });
+  const storeRow = (ev: Evaluator, m: Member | undefined): SinkFn | undefined =>
+    m && ((b, p, value) => {
+      b.if(valid(p), (body) => {
+        const where = { ...p, ...splitPoint(rows, rowIndex(p)) };
+        for (const to of low.stores(m)) ev.store(body, to, where, value);
+      });
+    });
+
+  kernel("logits product", [loss ?? dx ?? dw], (parts, ev) => low.templates.product(parts, {
+    batch: [], m: [inChunk], n: [vocab],
+    terms: [{
+      k: [k(from)], a: at(ev, x, { [attrs.from]: `k:${attrs.from}` }),
+      b: (b, p) => ev.value(b, w, { [attrs.from]: coordinate(p, `k:${attrs.from}`), [attrs.vocab]: coordinate(p, attrs.vocab) }),
+      aContiguous: `k:${attrs.from}`, bContiguous: last(low, w) === attrs.vocab ? attrs.vocab : `k:${attrs.from}`,
+    }],
+    sink: (b, p, value) => ev.store(b, logits, p, value),
+  }, low.target));
+
+  kernel("cross-entropy rows", [loss, dx, dw], (parts, ev) => {
+    const lossSink = storeRow(ev, loss && low.stores(loss).length > 0 ? loss : undefined);
+    return low.templates.crossEntropyRows(parts, {
+      rows: [inChunk], vocab, logits: (b, p) => ev.load(b, logits, p), target: at(ev, target),
+      weight: (b, p) => select(valid(p), at(ev, weight)(b, p), f32(0)),
+      ...(lossSink ? { loss: lossSink } : {}),
+      ...(dloss !== undefined ? { dloss: at(ev, dloss), dlogits: (b: Body, p: Point, v: ScalarExpr) => ev.store(b, logits, p, select(valid(p), v, f32(0))) } : {}),
+    }, low.target);
+  });
+
+  const logitsAt = (ev: Evaluator): PointFn => (b, p) => ev.load(b, logits, { [row]: p[row] ?? coordinate(p, `k:${row}`), [attrs.vocab]: p[attrs.vocab] ?? coordinate(p, `k:${attrs.vocab}`) });
+  if (dx) kernel("dx product", [dx], (parts, ev) => low.templates.product(parts, {
+    batch: [], m: [inChunk], n: [from],
+    terms: [{
+      k: [k(vocab)], a: logitsAt(ev),
+      b: (b, p) => ev.value(b, w, { [attrs.from]: coordinate(p, attrs.from), [attrs.vocab]: coordinate(p, `k:${attrs.vocab}`) }),
+      aContiguous: `k:${attrs.vocab}`, bContiguous: last(low, w) === attrs.vocab ? `k:${attrs.vocab}` : attrs.from,
+    }],
+    sink: storeRow(ev, dx) as SinkFn,
+  }, low.target));
+
+  if (dw) kernel("dw product", [dw], (parts, ev) => {
+    const to = low.stores(dw);
+    const vocabLast = (to[0] as Storage).axes[(to[0] as Storage).axes.length - 1]?.name === attrs.vocab;
+    const xAt: PointFn = (b, p) => ev.value(b, x, { [attrs.from]: coordinate(p, attrs.from), ...inside({ [row]: coordinate(p, `k:${row}`) }) });
+    const [m, n] = vocabLast ? [from, vocab] : [vocab, from];
+    return low.templates.product(parts, {
+      batch: [], m: [m], n: [n],
+      terms: [{
+        k: [k(inChunk)], a: vocabLast ? xAt : logitsAt(ev), b: vocabLast ? logitsAt(ev) : xAt, aContiguous: m.name, bContiguous: n.name,
+      }],
+      sink: (b, p, value) => {
+        const sum = b.var(value);
+        for (const s of to) {
+          b.if(lt(i32(0), chunk), (body) => body.assign(sum, add(value, ev.load(body, s, p))));
+          ev.store(b, s, p, sum);
+        }
+      },
+    }, low.target);
+  });
+  return [{ kind: "repeat", name: "chunk", count: binary("max", i32(1), ceilBy(total, most)), steps }];
+}
+
+const last = (low: Lowering, id: NodeId): string | undefined => (low.analysis.graph.nodes[id] as Node).type.axes.at(-1)?.name;

@@ -1,0 +1,91 @@
+// In: a group of maps over one space. Out: one dispatch: an invocation a point, or a run of points where every invocation
+// first has to add up the pieces of a long sum. All values of a point are computed before any is stored, so that a state may
+// be rewritten in place. Also `update`, which writes its part of a state. Refuses nothing.
+
+import type { NodeId, NodeOf } from "../graph/graph.ts";
+import type { ScalarExpr } from "../scalar/expr.ts";
+import { add, and, binary, builtin, i32, lt, mul } from "../scalar/expr.ts";
+import type { SpaceAxis } from "./body.ts";
+import { Body, KernelParts, spaceSize } from "./body.ts";
+import { coordinate, spaceAxis, splitPoint } from "./coords.ts";
+import type { Group } from "./group.ts";
+import type { ProgramStep } from "./kernel.ts";
+import type { Lowering } from "./lowering.ts";
+import { ceilBy, dispatchOf, groupEvaluator, groupRange, guarded, isMultiple, placed } from "./lowering.ts";
+import { tidy } from "./tidy.ts";
+
+const workgroup = 64;
+
+/** The axes in the memory order of what is stored first, so that neighbours write neighbours. */
+function storeOrder(low: Lowering, g: Group): SpaceAxis[] {
+  const axes = g.axes.map(spaceAxis);
+  for (const m of g.members) {
+    const s = low.stores(m)[0];
+    const own = s?.axes.map((x) => m.coords[x.name]).map((e) => (e?.kind === "name" ? e.name.slice(2) : ""));
+    if (own && own.length === axes.length && axes.every((x) => own.includes(x.name))) return own.map((n) => axes.find((x) => x.name === n) as SpaceAxis);
+  }
+  return axes;
+}
+
+export function lowerMap(low: Lowering, g: Group): ProgramStep[] {
+  const parts = new KernelParts();
+  const b = new Body(parts);
+  const evaluator = groupEvaluator(low, g, parts);
+  const axes = storeOrder(low, g);
+  const total = spaceSize(axes);
+  const pieced = [...g.reads].some((id) => low.analysis.unitOf.get(id)?.kind === "partial");
+  const run = pieced && !(total.kind === "const" && total.value <= workgroup) ? (low.target.products === "registers" ? 64 : 16) : 1;
+  const range = groupRange(ceilBy(total, workgroup * run), low.target);
+  const point = (body: Body, index: ScalarExpr): void => {
+    const i = body.let(index, "at");
+    guarded(body, range.exact && isMultiple(total, workgroup * run), i, total, (inside) => {
+      const at = splitPoint(axes, i);
+      const stores = g.members.flatMap((m) => low.stores(m).map((to) => ({ m, to })));
+      const whole = stores.filter(({ m }) => m.work.axes.length > 0 || axes.length === 0);
+      const values = whole.map(({ m, to }) => ({ to, where: placed(m, at), value: evaluator.value(inside, m.work.node.id, placed(m, at)) }));
+      const named = values.map((v) => ({ ...v, value: inside.let(v.value) }));
+      for (const v of named) evaluator.store(inside, v.to, v.where, v.value);
+      const numbers = stores.filter((s) => !whole.includes(s));
+      if (numbers.length > 0)
+        inside.if(binary("eq", i, i32(0)), (first) => {
+          for (const { m, to } of numbers) evaluator.store(first, to, {}, evaluator.value(first, m.work.node.id, {}));
+        });
+    });
+  };
+  // The sums of pieces come first, in straight line.
+  for (const id of g.reads) if (low.analysis.unitOf.get(id)?.kind === "partial" && low.analysis.graph.nodes[id]?.type.axes.length === 0) evaluator.value(b, id, {});
+  if (run === 1) point(b, add(mul(range.index, i32(workgroup)), builtin("lane.x")));
+  else {
+    const first = b.let(add(mul(range.index, i32(workgroup * run)), builtin("lane.x")), "first");
+    b.loop(i32(0), i32(run), 1, (body, e) => point(body, add(first, mul(e, i32(workgroup)))));
+  }
+  const shape = { workgroup: [workgroup, 1, 1] as const, grid: range.grid, arrays: parts.arrays, body: tidy(parts, b.stmts) };
+  return [dispatchOf(low, g, "map", parts, shape)];
+}
+
+/** `update` into its own state: only the new part is written. */
+export function lowerUpdate(low: Lowering, g: Group): ProgramStep[] {
+  const m = g.members[0];
+  if (!m) throw new Error("update without a node");
+  const node = m.work.node as NodeOf<"update">;
+  const [, valueId, atId] = node.args as [NodeId, NodeId, NodeId];
+  const parts = new KernelParts();
+  const b = new Body(parts);
+  const evaluator = groupEvaluator(low, g, parts);
+  const axes = (low.analysis.graph.nodes[valueId]?.type.axes ?? []).map(spaceAxis);
+  const total = spaceSize(axes);
+  const range = groupRange(ceilBy(total, workgroup), low.target);
+  const i = b.let(add(mul(range.index, i32(workgroup)), builtin("lane.x")), "at");
+  guarded(b, range.exact && isMultiple(total, workgroup), i, total, (inside) => {
+    const at = splitPoint(axes, i);
+    const to = low.stores(m)[0];
+    if (!to) throw new Error("update without a place");
+    const size = (to.axes.find((x) => x.name === node.attrs.axis) as SpaceAxis).size;
+    const row = inside.let(add(coordinate(at, node.attrs.axis), evaluator.value(inside, atId, at)), "row");
+    inside.if(and(binary("le", i32(0), row), lt(row, size)), (body) => {
+      evaluator.store(body, to, { ...at, [node.attrs.axis]: row }, evaluator.value(body, valueId, at));
+    });
+  });
+  const shape = { workgroup: [workgroup, 1, 1] as const, grid: range.grid, arrays: parts.arrays, body: tidy(parts, b.stmts) };
+  return [dispatchOf(low, g, "update", parts, shape)];
+}
