@@ -3,7 +3,6 @@
 // Weights of tokens arrive normalised, so a loss is a plain weighted sum and a term of no token is zero.
 
 import { gradients } from "../autodiff/backward.ts";
-import { dimText } from "../dim/dim.ts";
 import { GraphBuilder } from "../graph/builder.ts";
 import type { Graph, NodeId } from "../graph/graph.ts";
 import type { ScalarExpr } from "../scalar/expr.ts";
@@ -52,15 +51,7 @@ function appendGradients(model: Model, leaves: ModelLeaves, loss: NodeId): void 
   wanted.forEach((p, i) => {
     const grad = grads[i];
     if (grad === undefined) return;
-    const o = new OpsOn(builder, { spans: [p.span], path: p.path, via: [] });
-    const order = (axes: readonly { name: string }[]): string => axes.map((a) => a.name).join(",");
-    let node = grad;
-    if (order(builder.type(grad).axes) !== order(p.axes)) {
-      // The union of axes takes the order of its first operand: adding a zero of the right shape puts the gradient in order.
-      const zero = [...p.axes].reverse().reduce((z, a) => o.add("broadcast", [z], { axis: { name: a.name, size: a.size } }), o.const(0));
-      if (order(builder.type(zero).axes) !== order(p.axes)) throw new Error(`gradient of ${p.path}: no way to order ${p.axes.map((a) => dimText(a.size)).join(" x ")}`);
-      node = o.bin("add", zero, grad);
-    }
+    const node = builder.ordered(grad, p.axes.map((a) => a.name), { spans: [p.span], path: p.path, via: [] });
     builder.output(`grads/${p.path}`, node, `grads/${p.path}`);
   });
 }
