@@ -70,7 +70,7 @@ export class ModelLeaves {
       const o = new OpsOn(this.builder, { spans: [s.span], path: `embed.${s.name}`, via: [] });
       const input = s.kind === "continuous" ? features(s) : this.token("id");
       const e = network.embed(s.name, input);
-      x = o.select(o.bin("eq", this.token("stream"), s.id), e, x ?? 0);
+      x = o.select(o.num("eq", this.token("stream"), s.id), e, x ?? o.zero(e));
     }
     return x ?? ops.const(0);
   }
@@ -78,7 +78,7 @@ export class ModelLeaves {
 
 /** noisy = a * clean + b * noise and what the network must say of it, by the process's formulas (runtime/generate/process.ts). */
 export function corrupt(o: OpsOn, process: Process, clean: NodeId, noise: NodeId, level: NodeId): { noisy: NodeId; target: NodeId } {
-  const angle = o.bin("mul", level, Math.PI / 2);
+  const angle = o.num("mul", level, Math.PI / 2);
   const cosine = process.schedule === "cosine";
   const a = cosine ? o.un("cos", angle) : o.bin("sub", o.const(1), level);
   const b = cosine ? o.un("sin", angle) : level;

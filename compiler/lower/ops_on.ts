@@ -42,14 +42,21 @@ export class OpsOn {
     return this.add(op, [a], {});
   }
 
-  bin(op: Elementwise2, a: NodeId, b: NodeId | number): NodeId {
-    const rhs = typeof b === "number" ? this.const(b, this.builder.type(a).dtype) : b;
-    return this.add(op, [a, rhs], {});
+  bin(op: Elementwise2, a: NodeId, b: NodeId): NodeId {
+    return this.add(op, [a, b], {});
   }
 
-  select(cond: NodeId, a: NodeId, b: NodeId | number): NodeId {
-    const other = typeof b === "number" ? this.const(b, this.builder.type(a).dtype) : b;
-    return this.add("select", [cond, a, other], {});
+  /** `a op value`, the value in the dtype of `a`. Apart from `bin`, since node ids are numbers too. */
+  num(op: Elementwise2, a: NodeId, value: number): NodeId {
+    return this.add(op, [a, this.const(value, this.builder.type(a).dtype)], {});
+  }
+
+  select(cond: NodeId, a: NodeId, b: NodeId): NodeId {
+    return this.add("select", [cond, a, b], {});
+  }
+
+  zero(like: NodeId): NodeId {
+    return this.const(0, this.builder.type(like).dtype);
   }
 
   sum(a: NodeId, axes: readonly string[]): NodeId {

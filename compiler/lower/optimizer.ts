@@ -37,13 +37,13 @@ export function lowerApply(train: TrainSpec, flat: FlatParameters): Graph {
   const correct2 = o.input("correct2", "f32", []);
   const [beta1, beta2] = train.betas;
   const norm = o.un("sqrt", o.sum(o.bin("mul", g, g), ["n"]));
-  const scale = train.clip > 0 ? o.bin("min", o.bin("div", o.const(train.clip), o.bin("add", norm, 1e-6)), 1) : o.const(1);
+  const scale = train.clip > 0 ? o.num("min", o.bin("div", o.const(train.clip), o.num("add", norm, 1e-6)), 1) : o.const(1);
   const grad = o.bin("mul", g, scale);
-  const m2 = o.bin("add", o.bin("mul", m, beta1), o.bin("mul", grad, 1 - beta1));
-  const v2 = o.bin("add", o.bin("mul", v, beta2), o.bin("mul", o.bin("mul", grad, grad), 1 - beta2));
-  const update = o.bin("div", o.bin("div", m2, correct1), o.bin("add", o.un("sqrt", o.bin("div", v2, correct2)), train.eps));
+  const m2 = o.bin("add", o.num("mul", m, beta1), o.num("mul", grad, 1 - beta1));
+  const v2 = o.bin("add", o.num("mul", v, beta2), o.num("mul", o.bin("mul", grad, grad), 1 - beta2));
+  const update = o.bin("div", o.bin("div", m2, correct1), o.num("add", o.un("sqrt", o.bin("div", v2, correct2)), train.eps));
   const index = o.add("iota", [], { axis: axis("n", dimConst(flat.count)) });
-  const decay = o.select(o.bin("lt", index, flat.decayed), o.bin("mul", p, train.decay), 0);
+  const decay = o.select(o.num("lt", index, flat.decayed), o.num("mul", p, train.decay), o.const(0));
   const p2 = o.bin("sub", p, o.bin("mul", o.bin("add", update, decay), lr));
   o.builder.output("params", p2, "params");
   o.builder.output("adam.m", m2, "adam.m");
@@ -60,7 +60,7 @@ export function lowerApply(train: TrainSpec, flat: FlatParameters): Graph {
 /** accum = grads on the first micro-batch (`first` = 1), accum + grads on the later ones. */
 export function lowerAccumulate(flat: FlatParameters): Graph {
   const { o, type } = start("accumulate", flat);
-  const first = o.bin("eq", o.input("first", "i32", []), 1);
+  const first = o.num("eq", o.input("first", "i32", []), 1);
   const grads = o.state("grads", type);
   o.builder.output("accum", o.select(first, grads, o.bin("add", o.state("accum", type), grads)), "accum");
   return o.builder.finish();

@@ -37,7 +37,7 @@ export function lowerStep(model: Model, name: "step" | "denoise"): StepGraph {
       const o = new OpsOn(builder, { spans: [s.span], path: `head.${s.name}`, via: [] });
       const pick = leaves.input("pick", "i32", [BATCH]);
       const here = o.bin("eq", o.add("iota", [], { axis: TOKENS }), pick);
-      const last = o.add("broadcast", [o.sum(o.select(here, h, 0), ["t"])], { axis: axis("t", dimConst(1)) });
+      const last = o.add("broadcast", [o.sum(o.select(here, h, o.zero(h)), ["t"])], { axis: axis("t", dimConst(1)) });
       builder.output(`${s.name}.logits`, network.head(s.name, last));
     }
   } else

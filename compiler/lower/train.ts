@@ -73,7 +73,7 @@ function nextToken(leaves: ModelLeaves, network: Network, term: LossTerm, h: Nod
   const top = o.add("amax", [logits], { axes: [axis.name] });
   const lse = o.bin("add", o.un("log", o.sum(o.un("exp", o.bin("sub", logits, top)), [axis.name])), top);
   const hit = o.bin("eq", o.add("iota", [], { axis }), target);
-  const picked = o.sum(o.select(hit, logits, 0), [axis.name]);
+  const picked = o.sum(o.select(hit, logits, o.zero(logits)), [axis.name]);
   return o.sum(o.bin("mul", o.bin("sub", lse, picked), weight), ["batch", "t"]);
 }
 
