@@ -31,7 +31,7 @@ export interface Lowering {
 
 /** An evaluator for a group's kernel: its own members are computed, everything else is loaded. */
 export function groupEvaluator(low: Lowering, g: Group, parts: KernelParts, boundary?: Boundary): Evaluator {
-  const own = new Set(g.members.map((m) => m.work.node.id));
+  const own = new Set(g.members.filter((m) => m.work.unit.kind !== "copy").map((m) => m.work.node.id));
   const a = low.analysis;
   const sums = new Map<NodeId, ScalarExpr>();
   return new Evaluator(

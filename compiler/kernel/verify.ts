@@ -194,7 +194,8 @@ export function verifyProgram(program: Program, target: Target): string[] {
         if (!t) return;
         if (t.dtype !== op.dtype) bad(`operand ${op.name} is ${op.dtype}, its tensor ${t.name} is ${t.dtype}`);
         if (t.kind === "input" && op.access !== "read") bad(`the input ${t.name} is written`);
-        if (op.access !== "write" && !written.has(t.name)) bad(`${t.name} is read before anything writes it`);
+        // A kernel that also writes it may read what it has written itself; the interpreter watches that.
+        if (op.access === "read" && !written.has(t.name)) bad(`${t.name} is read before anything writes it`);
       });
       const arenas = new Set(bound.map((t) => (t ? arenaKey(t) : "")));
       if (arenas.size > target.storageBuffers) bad(`${arenas.size} arenas (${[...arenas].join(", ")}), the target binds ${target.storageBuffers}`);
