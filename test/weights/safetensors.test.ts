@@ -116,7 +116,7 @@ describe("writing", () => {
   });
 
   it("round trips any names and values, from views into larger buffers", () => {
-    const tensor = fc.record({ name: fc.string({ unit: "binary" }).filter((s) => s !== "__metadata__" && s.isWellFormed()), values: fc.float32Array({ maxLength: 9 }), skip: fc.nat(3) });
+    const tensor = fc.record({ name: fc.string({ unit: "binary" }).filter((s) => s !== "__metadata__" && !/\p{Surrogate}/u.test(s)), values: fc.float32Array({ maxLength: 9 }), skip: fc.nat(3) });
     fc.assert(fc.property(fc.uniqueArray(tensor, { selector: (t) => t.name, maxLength: 6 }), (tensors) => {
       const bytes = writeSafetensors(tensors.map(({ name, values, skip }) => {
         const larger = new Float32Array(values.length + skip);
