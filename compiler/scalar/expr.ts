@@ -91,9 +91,9 @@ export function binary(op: BinaryOp, a: ScalarExpr, b: ScalarExpr): ScalarExpr {
 
 function foldInt(op: BinaryOp, a: number, b: number): number | undefined {
   switch (op) {
-    case "add": return a + b;
-    case "sub": return a - b;
-    case "mul": return a * b;
+    case "add": return (a + b) | 0;
+    case "sub": return (a - b) | 0;
+    case "mul": return Math.imul(a, b);
     case "div": return b === 0 ? undefined : Math.trunc(a / b);
     case "mod": return b === 0 ? undefined : a % b;
     case "min": return Math.min(a, b);
