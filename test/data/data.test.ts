@@ -5,12 +5,14 @@ import { join, resolve } from "node:path";
 import { deflateSync, gzipSync } from "node:zlib";
 import { encode } from "fast-png";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import type { ModelSpec } from "../../compiler/plan/manifest.ts";
 import { byteTokenizer } from "../../runtime/tokenize/bytes.ts";
 import { idTokenizer } from "../../runtime/tokenize/ids.ts";
 import { imageBytes } from "../../runtime/tokenize/image.ts";
 import { openData } from "../../runtime/train/data.ts";
 import { readPng } from "../../runtime/train/data_png.ts";
 import { parseRows } from "../../runtime/train/data_rows.ts";
+import { dataValues } from "../../runtime/train/data_values.ts";
 
 let folder: string;
 beforeEach(() => {
@@ -169,6 +171,27 @@ describe("PNG", () => {
     const flipped = good.slice();
     flipped[45]! ^= 4;
     expect(() => readPng(flipped, "x.png")).toThrow(failing("E0534", /cannot be read/));
+  });
+});
+
+describe("values for training", () => {
+  const model = {
+    streams: [
+      { name: "text", id: 0, kind: "text", tokenizer: { kind: "bytes" }, vocab: 256 },
+      { name: "answer", id: 1, kind: "text", tokenizer: { kind: "bytes" }, vocab: 256 },
+      { name: "image", id: 2, kind: "patches", patch: 1, height: 1, width: 2, channels: 1, features: 1 },
+    ],
+  } as unknown as ModelSpec;
+
+  it("chooses captions by the draw, own fields by name, and scales images", () => {
+    put("images.idx", idx([1, 1, 2], [0, 255]));
+    rows({ index: 0, captions: ["a", "b", "c"], answer: "yes" });
+    const values = dataValues(openData(folder), model, { text: byteTokenizer(), answer: byteTokenizer() });
+    expect(values.count).toBe(1);
+    const text = (draw: number) => { const v = values.value(0, "text", draw); return v.kind === "ids" ? [...Array.from(v.ids)] : []; };
+    expect([0, 0.34, 0.67, 0.999].map(text)).toEqual([[97], [98], [99], [99]]);
+    expect(values.value(0, "answer", 0.9)).toEqual({ kind: "ids", ids: Int32Array.of(121, 101, 115) });
+    expect(values.value(0, "image", 0)).toEqual({ kind: "features", data: Float32Array.of(-1, 1) });
   });
 });
 
