@@ -3,9 +3,10 @@
 // Places are not decided here: layout.ts does that when the lengths are known. Throws for a program that breaks the
 // contracts of kernel.ts or needs more storage bindings than the target has (fusion must split before).
 
-import type { Dispatch, Program, ProgramStep, ProgramTensor, Target } from "../kernel/kernel.ts";
+import type { Dispatch, Kernel, Program, ProgramStep, ProgramTensor, Target } from "../kernel/kernel.ts";
 import { liveRanges, touched } from "../kernel/memory.ts";
 import { kernelProven } from "../kernel/bounds.ts";
+import { exprText } from "../scalar/print.ts";
 import { emitModule } from "../wgsl/emit.ts";
 import { planCost } from "./cost.ts";
 import { contentHash } from "./hash.ts";
@@ -89,7 +90,10 @@ function stateView(t: ProgramTensor, states: readonly StateBuffer[]): { buffer: 
 }
 
 class ModuleTable {
-  readonly all: PlanModule[] = [];
+  readonly #modules: Omit<PlanModule, "proven">[] = [];
+  readonly #proven: boolean[] = [];
+  /** Proofs depend on the sizes of operands, too, which the text does not show. */
+  readonly #proofs = new Map<string, boolean>();
   readonly #byText = new Map<string, number>();
   readonly #target: Target;
 
@@ -97,19 +101,29 @@ class ModuleTable {
     this.#target = target;
   }
 
-  add(module: PlanModule): number {
+  get all(): PlanModule[] {
+    return this.#modules.map((m, i) => ({ ...m, proven: this.#proven[i] ?? false }));
+  }
+
+  add(module: Omit<PlanModule, "proven">, kernel: Kernel): number {
     const t = this.#target;
     if (module.bindings.length > t.storageBuffers)
-      throw new Error(`a kernel binds ${module.bindings.length} storage buffers; ${t.name} has ${t.storageBuffers}`);
-    const known = this.#byText.get(module.wgsl);
-    if (known !== undefined) return known;
-    const at = this.all.push(module) - 1;
-    this.#byText.set(module.wgsl, at);
+      throw new Error(`kernel ${kernel.name} binds ${module.bindings.length} storage buffers; ${t.name} has ${t.storageBuffers}`);
+    let at = this.#byText.get(module.wgsl);
+    if (at === undefined) {
+      at = this.#modules.push(module) - 1;
+      this.#byText.set(module.wgsl, at);
+      this.#proven.push(true);
+    }
+    const key = [module.wgsl, ...kernel.operands.map((o) => o.size), ...kernel.grid].map((x) => (typeof x === "string" ? x : exprText(x))).join("\n");
+    let proof = this.#proofs.get(key);
+    if (proof === undefined) this.#proofs.set(key, (proof = kernelProven(kernel)));
+    this.#proven[at] &&= proof;
     return at;
   }
 
   limits(): Record<string, number> {
-    const most = (f: (m: PlanModule) => number): number => this.all.reduce((n, m) => Math.max(n, f(m)), 0);
+    const most = (f: (m: PlanModule) => number): number => this.#modules.reduce((n, m) => Math.max(n, f(m)), 0);
     return {
       maxStorageBuffersPerShaderStage: most((m) => m.bindings.length),
       maxComputeWorkgroupStorageSize: most((m) => m.workgroupBytes),
@@ -135,7 +149,7 @@ function dispatchStep(d: Dispatch, modules: ModuleTable, indexOf: (name: string)
   return {
     kind: "dispatch",
     name: kernel.name,
-    module: modules.add({ ...module, proven: kernelProven(kernel) }),
+    module: modules.add(module, kernel),
     grid: [toIntExpr(kernel.grid[0]), toIntExpr(kernel.grid[1]), toIntExpr(kernel.grid[2])],
     arenas,
     operands,

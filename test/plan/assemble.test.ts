@@ -58,6 +58,19 @@ describe("assemble", () => {
     expect(() => assemble({ ...program, tensors: [tensor("grads/b", "state", i32(20))] }, { ...opts, states })).toThrow("no state buffer");
   });
 
+  it("marks a module proven only if every use of its text is", () => {
+    expect(plan.modules.map((m) => m.proven)).toEqual(plan.modules.map(() => true));
+    const p = chainProgram();
+    const first = p.steps[0];
+    if (first?.kind !== "dispatch") throw new Error("a dispatch");
+    const { kernel, bind } = first.dispatch;
+    // The same text over a shorter operand: its last elements are no longer inside.
+    const short = { ...kernel, operands: kernel.operands.map((o) => ({ ...o, size: i32(7) })) };
+    const made = assemble({ ...p, steps: [...p.steps, { kind: "dispatch", dispatch: { kernel: short, bind } }] }, opts);
+    expect(made.modules).toHaveLength(plan.modules.length);
+    expect(made.modules.filter((m) => !m.proven)).toHaveLength(1);
+  });
+
   it("counts cost over lengths", () => {
     expect(plan.cost.dispatches).toBe(4);
     expect(layoutPlan(plan, { n: 100 }).inputBytes).toBe(512);

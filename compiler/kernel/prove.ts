@@ -1,0 +1,163 @@
+// In: a polynomial and facts (polynomials known to be at least 0). Out: whether it is at least 0 wherever the facts hold.
+// Looks for a sum of facts, each times a product of non-negative atoms, that leaves only non-negative terms; splits cases
+// at min, max and select; multiplies by divisors of truncated divisions. Sound, not complete: "no" means "not found".
+
+import type { Monomial, Poly } from "./polynomial.ts";
+import { atom, atomsOf, constant, gcd, plus, polyText, primitive, replaced, scaled, times, valueOf, without } from "./polynomial.ts";
+
+export interface Case {
+  readonly value: Poly;
+  readonly facts: readonly Poly[];
+}
+
+export interface AtomFacts {
+  readonly nonneg: boolean;
+  /** At least 0, whatever the guards. */
+  readonly facts: readonly Poly[];
+  /** The atom equals one of these. */
+  readonly cases?: readonly Case[];
+  /** For the truncated quotient a / c: c, known to be at least 1. */
+  readonly divisor?: Poly;
+}
+
+const depthLimit = 14;
+const widest = 5;
+
+export class Prover {
+  readonly #atoms: ReadonlyMap<string, AtomFacts>;
+  #budget = 0;
+  /** Atoms that the guards make at least 1. */
+  #positive: string[] = [];
+
+  constructor(atoms: ReadonlyMap<string, AtomFacts>) {
+    this.#atoms = atoms;
+  }
+
+  nonneg(name: string): boolean {
+    return this.#atoms.get(name)?.nonneg ?? false;
+  }
+
+  prove(goal: Poly, guards: readonly Poly[], budget = 150): boolean {
+    this.#budget = budget;
+    this.#positive = [];
+    for (const g of guards) {
+      const [only] = g.size === 2 && g.get("")?.coef === -1 ? [...g.values()].filter((m) => m.coef === 1 && m.atoms.length === 1) : [];
+      if (only?.atoms[0] !== undefined && !this.#positive.includes(only.atoms[0])) this.#positive.push(only.atoms[0]);
+    }
+    return this.#search(goal, guards, depthLimit, new Set());
+  }
+
+  #bad(m: Monomial): boolean {
+    return m.coef < 0 || !m.atoms.every((a) => this.nonneg(a));
+  }
+
+  #search(raw: Poly, guards: readonly Poly[], depth: number, seen: Set<string>): boolean {
+    const p = primitive(raw, (a) => this.nonneg(a));
+    const value = valueOf(p);
+    if (value !== undefined) return value >= 0;
+    const bad = [...p.values()].filter((m) => this.#bad(m));
+    if (bad.length === 0 || this.#plain(p)) return true;
+    // Nothing positive is left to pay with.
+    if (bad.length === p.size && bad.every((m) => m.coef < 0 && m.atoms.every((a) => this.nonneg(a)))) return false;
+    if (depth === 0 || this.#budget-- <= 0) return false;
+    const key = polyText(p);
+    if (seen.has(key)) return false;
+    seen.add(key);
+    // Where no fact can take a min, max or select away, both of its cases are needed.
+    const stuck = bad.flatMap((m) => m.atoms).find((a) => this.#stuck(a, bad));
+    if (stuck !== undefined) return this.#split(p, [stuck], guards, depth, seen);
+    const steps = this.#steps(p, bad, guards);
+    const now = this.#cost(p);
+    for (const next of steps) if (next.cost < now && this.#search(next.p, guards, depth - 1, seen)) return true;
+    // A quotient that stands without its divisor, and that nothing else bounds, must be multiplied by it.
+    const bare = bad.filter((m) => m.coef < 0 && m.atoms.some((a) => this.#atoms.get(a)?.divisor) && !this.#facts(p, guards).some((f) => this.#takes(f, m)));
+    if (bare.length > 0) return this.#multiply(p, bare, guards, depth, seen);
+    for (const next of steps) if (next.cost >= now && this.#search(next.p, guards, depth - 1, seen)) return true;
+    return this.#split(p, atomsOf(p), guards, depth, seen) || this.#multiply(p, bad, guards, depth, seen);
+  }
+
+  /** Whether only non-negative terms are left when every atom that is at least 1 is written as 1 + itself. */
+  #plain(p: Poly): boolean {
+    let q = p;
+    for (const a of this.#positive) if (atomsOf(q).has(a)) q = replaced(q, a, plus(atom(a), constant(1)));
+    return q !== p && [...q.values()].every((m) => !this.#bad(m));
+  }
+
+  #stuck(a: string, bad: readonly Monomial[]): boolean {
+    const info = this.#atoms.get(a);
+    if (!info?.cases) return false;
+    const sign = bad.find((m) => m.atoms.includes(a))?.coef ?? 0;
+    return !info.facts.some((f) => [...f.values()].some((m) => m.atoms.includes(a) && m.coef < 0 === sign < 0));
+  }
+
+  #facts(p: Poly, guards: readonly Poly[]): Poly[] {
+    return [...guards, ...[...atomsOf(p)].flatMap((a) => this.#atoms.get(a)?.facts ?? [])];
+  }
+
+  /** Whether a multiple of the fact can take the negative term away. */
+  #takes(fact: Poly, t: Monomial): boolean {
+    return [...fact.values()].some((s) => s.coef < 0 && s.atoms.length > 0 && without(t.atoms, s.atoms) !== undefined);
+  }
+
+  /** p minus a multiple of a fact, such that a bad term goes; the most promising first. */
+  #steps(p: Poly, bad: readonly Monomial[], guards: readonly Poly[]): { p: Poly; cost: number }[] {
+    const facts = this.#facts(p, guards);
+    const found = new Map<string, { p: Poly; cost: number }>();
+    for (const t of bad)
+      for (const f of facts)
+        for (const s of f.values()) {
+          if (s.coef < 0 !== t.coef < 0) continue;
+          if (s.atoms.length === 0 && t.atoms.length > 0) continue;
+          const rest = without(t.atoms, s.atoms);
+          if (!rest || !rest.every((a) => this.nonneg(a))) continue;
+          const g = gcd(Math.abs(t.coef), Math.abs(s.coef));
+          const factor: Poly = new Map([[rest.join("*"), { coef: Math.abs(t.coef) / g, atoms: rest }]]);
+          const next = plus(scaled(p, Math.abs(s.coef) / g), times(factor, f), -1);
+          found.set(polyText(next), { p: next, cost: this.#cost(next) });
+        }
+    return [...found.values()].sort((x, y) => x.cost - y.cost).slice(0, widest);
+  }
+
+  #cost(p: Poly): number {
+    let cost = 0;
+    for (const m of p.values()) cost += this.#bad(m) ? 4 + m.atoms.length : 1;
+    return cost;
+  }
+
+  #split(p: Poly, among: Iterable<string>, guards: readonly Poly[], depth: number, seen: ReadonlySet<string>): boolean {
+    for (const a of among) {
+      const cases = this.#atoms.get(a)?.cases;
+      if (!cases) continue;
+      if (cases.every((c) => this.#search(replaced(p, a, c.value), [...guards, ...c.facts], depth - 1, new Set(seen)))) return true;
+    }
+    return false;
+  }
+
+  /** p >= 0 follows from (p + 1) * c >= 1 for whole numbers and c >= 1. */
+  #multiply(p: Poly, bad: readonly Monomial[], guards: readonly Poly[], depth: number, seen: Set<string>): boolean {
+    for (const a of new Set(bad.flatMap((m) => m.atoms))) {
+      const c = this.#atoms.get(a)?.divisor;
+      if (c && this.#search(plus(times(plus(p, constant(1)), c), constant(-1)), guards, depth - 1, seen)) return true;
+    }
+    return false;
+  }
+}
+
+/** What else follows from `fact >= 0`: if one product of non-negative atoms is all that is positive in it and must be at
+ *  least 1, each of its atoms is at least 1; and a quotient a / c that is at least 1 means a >= c. */
+export function consequences(fact: Poly, atoms: ReadonlyMap<string, AtomFacts>, dividend: (quotient: string) => Poly | undefined): Poly[] {
+  const nonneg = (m: Monomial): boolean => m.atoms.every((a) => atoms.get(a)?.nonneg ?? false);
+  const positive = [...fact.values()].filter((m) => m.coef > 0 || !nonneg(m));
+  const only = positive[0];
+  if (positive.length !== 1 || !only || !nonneg(only) || (fact.get("")?.coef ?? 0) >= 0) return [];
+  const out: Poly[] = [];
+  for (const a of new Set(only.atoms)) {
+    out.push(plus(atom(a), constant(-1)));
+    const whole = dividend(a);
+    const by = atoms.get(a)?.divisor;
+    if (!whole || !by) continue;
+    const more = plus(whole, by, -1);
+    out.push(more, ...consequences(more, atoms, dividend));
+  }
+  return out;
+}

@@ -1,0 +1,258 @@
+// In: i32 expressions of a kernel. Out: polynomials over atoms, with the facts that hold for each atom: the reading of
+// lengths, ids, loops, divisions, min, max and select that bounds.ts proves with. Keeps the guards in force.
+
+import type { BinaryOp, ScalarExpr } from "../scalar/expr.ts";
+import type { Kernel, Stmt } from "./kernel.ts";
+import type { Poly } from "./polynomial.ts";
+import { atom, constant, plus, polyText, scaled, times, valueOf } from "./polynomial.ts";
+import type { AtomFacts, Case } from "./prove.ts";
+import { Prover, consequences } from "./prove.ts";
+
+/** Facts where a condition holds, and where it fails. */
+export interface Guard {
+  readonly holds: readonly Poly[];
+  readonly fails: readonly Poly[];
+}
+
+const noGuard: Guard = { holds: [], fails: [] };
+const one = constant(1);
+const below = (a: Poly, b: Poly): Poly => plus(plus(b, a, -1), one, -1);
+const atMost = (a: Poly, b: Poly): Poly => plus(b, a, -1);
+
+export class Symbolic {
+  readonly #kernel: Kernel;
+  readonly #atoms = new Map<string, AtomFacts>();
+  readonly #dividends = new Map<string, Poly>();
+  readonly #values = new Map<string, Poly>();
+  readonly #guards = new Map<string, Guard>();
+  readonly #prover = new Prover(this.#atoms);
+  #facts: Poly[] = [];
+  #scopes = 0;
+  #stack: readonly number[] = [0];
+
+  constructor(kernel: Kernel) {
+    this.#kernel = kernel;
+    for (const n of kernel.lengths) this.#atoms.set(`#${n}`, { nonneg: true, facts: [] });
+    (["x", "y", "z"] as const).forEach((axis, i) => {
+      const lanes = constant((kernel.workgroup[i] ?? 1) - 1);
+      const lane = atom(`lane.${axis}`);
+      this.#atoms.set(`lane.${axis}`, { nonneg: true, facts: [atMost(lane, lanes)] });
+      const count = this.poly(kernel.grid[i] ?? { kind: "const", type: "i32", value: 1 });
+      this.#atoms.set(`group.${axis}`, { nonneg: true, facts: [below(atom(`group.${axis}`), count)] });
+      // Somebody runs this, so no dimension of the grid is empty.
+      this.#facts.push(...this.#closure([plus(count, one, -1)]));
+    });
+  }
+
+  /** Number of the guards in force: what is proven in one scope holds there and in the scopes inside it. */
+  get scope(): number {
+    return this.#stack.at(-1) ?? 0;
+  }
+
+  prove(goal: Poly): boolean {
+    return this.#prover.prove(goal, this.#facts);
+  }
+
+  operandSize(name: string): Poly {
+    const op = this.#kernel.operands.find((o) => o.name === name);
+    return op ? this.poly(op.size) : constant(0);
+  }
+
+  arraySize(name: string): Poly {
+    return constant(this.#kernel.arrays.find((a) => a.name === name)?.size ?? 0);
+  }
+
+  /** Runs `body` with more facts in force. */
+  within(facts: readonly Poly[], body: () => void): void {
+    const before = this.#facts;
+    const stack = this.#stack;
+    this.#stack = [...stack, ++this.#scopes];
+    this.#facts = [...before, ...this.#closure(facts)];
+    body();
+    this.#facts = before;
+    this.#stack = stack;
+  }
+
+  #closure(facts: readonly Poly[]): Poly[] {
+    return facts.flatMap((f) => [f, ...consequences(f, this.#atoms, (q) => this.#dividends.get(q))]);
+  }
+
+  bind(name: string, value: ScalarExpr): void {
+    if (value.type === "i32") this.#values.set(name, this.poly(value));
+    if (value.type === "bool") this.#guards.set(name, this.guard(value));
+  }
+
+  bindOpaque(name: string, as: string): void {
+    if (!this.#atoms.has(as)) this.#atoms.set(as, { nonneg: false, facts: [] });
+    this.#values.set(name, atom(as));
+    this.#guards.delete(name);
+  }
+
+  /** Binds the loop's name as from + step * (trip number); returns what holds inside. */
+  bindLoop(s: Stmt & { kind: "loop" }): Poly[] {
+    const from = this.poly(s.from);
+    const to = this.poly(s.to);
+    const trip = `${s.name}'trip${this.#atoms.size}`;
+    const last = below(from, to);
+    const constantSpan = valueOf(last);
+    // from + step * trip < to; with a constant span the last trip is known exactly.
+    const whole = constantSpan === undefined ? wholeTrips(plus(to, from, -1), s.step) : constant(Math.floor(constantSpan / s.step) + 1);
+    const end = whole ? below(atom(trip), whole) : plus(last, scaled(atom(trip), s.step), -1);
+    this.#atoms.set(trip, { nonneg: true, facts: [end] });
+    this.#values.set(s.name, plus(from, scaled(atom(trip), s.step)));
+    return [last];
+  }
+
+  guard(e: ScalarExpr): Guard {
+    if (e.kind === "name") return this.#guards.get(e.name) ?? noGuard;
+    if (e.kind === "unary" && e.op === "not") {
+      const g = this.guard(e.a);
+      return { holds: g.fails, fails: g.holds };
+    }
+    if (e.kind !== "binary") return noGuard;
+    if (e.type === "bool" && e.a.type === "bool" && (e.op === "and" || e.op === "or")) {
+      const a = this.guard(e.a);
+      const b = this.guard(e.b);
+      return e.op === "and" ? { holds: [...a.holds, ...b.holds], fails: [] } : { holds: [], fails: [...a.fails, ...b.fails] };
+    }
+    if (e.a.type !== "i32") return noGuard;
+    const a = this.poly(e.a);
+    const b = this.poly(e.b);
+    switch (e.op) {
+      case "lt": return { holds: [below(a, b)], fails: [atMost(b, a)] };
+      case "le": return { holds: [atMost(a, b)], fails: [below(b, a)] };
+      case "eq": return { holds: [atMost(a, b), atMost(b, a)], fails: [] };
+      case "ne": return { holds: [], fails: [atMost(a, b), atMost(b, a)] };
+      default: return noGuard;
+    }
+  }
+
+  poly(e: ScalarExpr): Poly {
+    switch (e.kind) {
+      case "const": return constant(e.value);
+      case "length": return atom(`#${e.name}`);
+      case "builtin": return this.#laneOrGroup(e.name);
+      case "name": return this.#values.get(e.name) ?? this.#unknown(e.name);
+      case "select": {
+        const [a, b, g] = [this.poly(e.a), this.poly(e.b), this.guard(e.cond)];
+        return this.#oneOf(`select(${polyText(a)}; ${polyText(b)}; ${g.holds.map(polyText).join()}; ${g.fails.map(polyText).join()})`, [{ value: a, facts: g.holds }, { value: b, facts: g.fails }], []);
+      }
+      case "unary": return e.op === "neg" ? scaled(this.poly(e.a), -1) : this.#unknown(`u${this.#atoms.size}`);
+      case "binary": return this.#binary(e.op, e.a, e.b);
+      case "attr": return this.#unknown(`${e.side}.${e.name}`);
+    }
+  }
+
+  #laneOrGroup(name: string): Poly {
+    const [what, axis] = name.split(".");
+    const size = this.#kernel.workgroup["xyz".indexOf(axis ?? "x")];
+    return what === "lane" && size === 1 ? constant(0) : atom(name);
+  }
+
+  #unknown(name: string): Poly {
+    if (!this.#atoms.has(name)) this.#atoms.set(name, { nonneg: false, facts: [] });
+    return atom(name);
+  }
+
+  #binary(op: BinaryOp, left: ScalarExpr, right: ScalarExpr): Poly {
+    if (left.type !== "i32") return this.#unknown(`u${this.#atoms.size}`);
+    const a = this.poly(left);
+    const b = this.poly(right);
+    const amount = valueOf(b);
+    switch (op) {
+      case "add": return plus(a, b);
+      case "sub": return plus(a, b, -1);
+      case "mul": return times(a, b);
+      case "shl": if (amount !== undefined && amount >= 0 && amount < 31) return scaled(a, 2 ** amount); break;
+      case "shr": if (amount !== undefined && amount >= 0 && amount < 31) return this.#quotient(a, constant(2 ** amount)) ?? this.#unknown(`u${this.#atoms.size}`); break;
+      case "div": return this.#quotient(a, b) ?? this.#unknown(`u${this.#atoms.size}`);
+      case "mod": {
+        const q = this.#quotient(a, b);
+        if (q) return plus(a, times(b, q), -1);
+        break;
+      }
+      case "and": {
+        const mask = amount ?? valueOf(a);
+        if (mask === undefined || mask < 0) break;
+        const m = `${polyText(a)}&${polyText(b)}`;
+        this.#atoms.set(m, { nonneg: true, facts: [atMost(atom(m), constant(mask))] });
+        return atom(m);
+      }
+      case "min": case "max": {
+        const better = (x: Poly, y: Poly): Poly => (op === "min" ? atMost(x, y) : atMost(y, x));
+        if (this.prove(better(a, b))) return a;
+        if (this.prove(better(b, a))) return b;
+        return this.#oneOf(`${op}(${polyText(a)}; ${polyText(b)})`, [{ value: a, facts: [better(a, b)] }, { value: b, facts: [better(b, a)] }], (m) => [better(m, a), better(m, b)]);
+      }
+      default: break;
+    }
+    return this.#unknown(`u${this.#atoms.size}`);
+  }
+
+  /** The atom of this key in the present scope, or the one an enclosing scope already has. */
+  #scoped(key: string): string {
+    const known = this.#stack.find((s) => this.#atoms.has(`${key}@${s}`));
+    return `${key}@${known ?? this.scope}`;
+  }
+
+  #oneOf(key: string, cases: readonly Case[], facts: readonly Poly[] | ((m: Poly) => readonly Poly[])): Poly {
+    // Named by scope: what was shown about it may rest on the guards in force.
+    const id = this.#scoped(key);
+    if (!this.#atoms.has(id)) {
+      const own = typeof facts === "function" ? facts(atom(id)) : facts;
+      const nonneg =
+        cases.every((c) => this.#prover.prove(c.value, [...this.#facts, ...c.facts])) ||
+        (key.startsWith("max") && cases.some((c) => this.prove(c.value)));
+      this.#atoms.set(id, { nonneg, facts: own, cases });
+    }
+    return atom(id);
+  }
+
+  /** (x / c) / b is x / (c * b), and knows its place between the two: axes peeled off one by one meet axes taken at once. */
+  #ofQuotient(a: Poly, b: Poly): Poly | undefined {
+    const inner = soleAtom(a);
+    const dividend = inner === undefined ? undefined : this.#dividends.get(inner);
+    const divisor = inner === undefined ? undefined : this.#atoms.get(inner)?.divisor;
+    if (!dividend || !divisor || !this.prove(plus(b, one, -1))) return undefined;
+    const q = this.#quotient(dividend, times(divisor, b));
+    const name = q && soleAtom(q);
+    const info = name === undefined ? undefined : this.#atoms.get(name);
+    if (!q || name === undefined || !info) return q;
+    const near = [atMost(times(q, b), a), below(a, plus(times(q, b), b))];
+    const known = new Set(info.facts.map(polyText));
+    const facts = near.filter((f) => !known.has(polyText(f)));
+    if (facts.length > 0) this.#atoms.set(name, { ...info, facts: [...info.facts, ...facts] });
+    return q;
+  }
+
+  /** a / b for a >= 0 and b >= 1, else undefined. */
+  #quotient(a: Poly, b: Poly): Poly | undefined {
+    const [x, y] = [valueOf(a), valueOf(b)];
+    if (x !== undefined && y !== undefined && y !== 0) return constant(Math.trunc(x / y));
+    if (y === 1) return a;
+    const exact = y === undefined ? undefined : wholeTrips(a, y);
+    if (exact) return exact;
+    const nested = this.#ofQuotient(a, b);
+    if (nested) return nested;
+    const id = this.#scoped(`(${polyText(a)} / ${polyText(b)})`);
+    if (!this.#atoms.has(id)) {
+      if (!this.prove(a) || !this.prove(plus(b, one, -1))) return undefined;
+      const q = times(atom(id), b);
+      this.#dividends.set(id, a);
+      this.#atoms.set(id, { nonneg: true, facts: [atMost(q, a), below(a, plus(q, b))], divisor: b });
+    }
+    return atom(id);
+  }
+}
+
+/** The name of a polynomial that is just one atom. */
+function soleAtom(a: Poly): string | undefined {
+  const [m] = a.values();
+  return a.size === 1 && m?.coef === 1 && m.atoms.length === 1 ? m.atoms[0] : undefined;
+}
+
+/** a / step when every coefficient is a multiple of it. */
+function wholeTrips(a: Poly, step: number): Poly | undefined {
+  if (step < 1 || [...a.values()].some((m) => m.coef % step !== 0)) return undefined;
+  return new Map([...a].map(([k, m]) => [k, { coef: m.coef / step, atoms: m.atoms }]));
+}
