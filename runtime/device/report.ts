@@ -46,8 +46,8 @@ export async function deviceReport(options: OpenOptions = {}): Promise<DoctorRep
   try {
     if (node) {
       const dawn = (await import(/* @vite-ignore */ siblingModule("node"))) as typeof import("./node.ts");
-      adapter = await dawn.describeNodeAdapter(options);
       adapters = await dawn.listNodeAdapters();
+      adapter = await dawn.describeNodeAdapter(options);
     } else {
       adapter = await describeBrowserAdapter();
     }
@@ -122,9 +122,10 @@ export function renderDoctor(report: DoctorReport): string {
     if (a.vendor || a.architecture) lines.push(`vendor     ${[a.vendor, a.architecture].filter(Boolean).join(" ")}`);
     lines.push(`subgroups  ${a.subgroupMaxSize > 0 ? `${a.subgroupMinSize} to ${a.subgroupMaxSize} lanes` : "none"}`);
   }
-  const others = report.adapters.filter((each) => each.name !== a?.name && each.name !== a?.device);
-  if (others.length > 0) lines.push(`listed     ${others.map((each) => `${each.name} (${each.source})`).join("\n           ")}`);
-  for (const f of report.features) lines.push(`feature    ${f.present ? "yes" : "no "} ${f.name}: ${f.use}`);
+  // Dawn lists an adapter by another name than the one it reports, so a single one is not worth a line.
+  const all = report.adapters.map((each) => `${each.name} (${each.source})`);
+  if (all.length > 1 || (a === undefined && all.length > 0)) lines.push(`listed     ${all.join("\n           ")}`);
+  if (a !== undefined) for (const f of report.features) lines.push(`feature    ${f.present ? "yes" : "no "} ${f.name}: ${f.use}`);
   for (const l of report.limits) lines.push(`limit      ${l.enough ? "ok " : "LOW"} ${l.name} ${l.has ?? "?"} (guaranteed ${l.guaranteed})`);
   for (const p of report.problems) lines.push("", `${p.severity}: ${p.message}`, `  = help: ${p.help}`);
   if (!report.problems.some((p) => p.severity === "error")) lines.push("", "ready to run");
