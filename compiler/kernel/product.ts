@@ -32,11 +32,11 @@ export function chooseRegisterTile(m: number | undefined, n: number | undefined)
   const colsLong = n ?? 4096;
   for (const rows of [1, 2, 4, 8])
     for (const cols of [1, 2, 4, 8])
-      for (const lanes of [4, 8, 16, 32, 64]) {
+      for (const lanes of [4, 8, 16, 32]) {
         if (rows * cols > mostOutputs) continue;
         const points = Math.ceil(rowsLong / rows) * Math.ceil(colsLong / (cols * lanes)) * lanes;
         const cost = points * (rows * cols + loadCost * (rows + cols) + 2) + 64 * (points / lanes);
-        if (!best || cost < best.cost) best = { tile: { rows, cols, lanes, unroll: 4 }, cost };
+        if (!best || cost < best.cost) best = { tile: { rows, cols, lanes, unroll: 2 }, cost };
       }
   if (!best) throw new Error("no register tile");
   return best.tile;

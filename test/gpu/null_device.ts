@@ -9,9 +9,12 @@ export interface ShaderProblem {
 }
 
 let devicePromise: Promise<GPUDevice> | undefined;
+/** Kept: a device whose GPU object was collected takes the process down. */
+let instance: GPU | undefined;
 
 async function openDevice(): Promise<GPUDevice> {
-  const gpu = create(["backend=null"]);
+  instance = create(["backend=null"]);
+  const gpu = instance;
   const adapter = await gpu.requestAdapter();
   if (!adapter) throw new Error("Dawn's null backend gave no adapter");
   const device = await adapter.requestDevice();
