@@ -120,9 +120,9 @@ export class RowSums {
     if (size === undefined) throw new Error(`attend: axis ${axis.name} must have a constant size`);
     this.#rows = rows;
     this.#size = size;
-    if (rows * size <= 256) this.#vars = Array.from({ length: rows }, () => Array.from({ length: size }, () => b.var(f32(0), "o")));
+    if (rows * size <= 256) this.#vars = Array.from({ length: rows }, () => Array.from({ length: size }, () => b.var(f32(0), "sum")));
     else {
-      this.#array = parts.array("o", "f32", rows * size, "private");
+      this.#array = parts.array("sums", "f32", rows * size, "private");
       b.loop(i32(0), i32(rows * size), 1, (body, i) => body.astore(this.#array, i, f32(0)));
     }
   }

@@ -71,8 +71,12 @@ export class Rig {
     // Software adapters pay most for bounds checks, so there the proof is part of the template's contract.
     if (target.products === "registers") expect(unprovenAccesses(kernel).map(unprovenText)).toEqual([]);
     const lengths = Object.fromEntries([...runtime].map((n) => [n, sizes[n] ?? 1]));
-    const arena = (operand: string): number => kernel.operands.findIndex((o) => o.name === operand);
-    const module = emitModule(kernel, (operand) => ({ arena: arena(operand), dtype: kernel.operands[arena(operand)]?.dtype ?? "f32" }));
+    // One arena for what is read and one for what is written, by type, as the memory plan would have it.
+    const module = emitModule(kernel, (operand) => {
+      const op = kernel.operands.find((o) => o.name === operand);
+      const dtype = op?.dtype ?? "f32";
+      return { arena: (op?.access === "read" ? 0 : 3) + ["f32", "i32", "u32"].indexOf(dtype), dtype };
+    });
     expect(await explainProblems(module.wgsl)).toBe("");
     const given = Object.fromEntries(program.tensors.filter((t) => t.kind === "input").map((t) => {
       const d = data[t.name];
