@@ -53,7 +53,9 @@ function endsStatement(tokens: readonly IToken[], i: number, out: readonly IToke
   if (next === undefined) return true;
   const inner = open[open.length - 1];
   if (inner === LParen || inner === LSquare) {
-    if (next.tokenType !== RCurly && !startsStatement(next, tokens[n + 1])) return false;
+    // `name = value` after a comma is a parameter with a default.
+    const mayBeParam = tokens[n + 1]?.tokenType === Equals && (previous.tokenType === Comma || previous.tokenType === LParen);
+    if (next.tokenType !== RCurly && (mayBeParam || !startsStatement(next, tokens[n + 1]))) return false;
     while (open.length > 0 && open[open.length - 1] !== LCurly) open.pop();
     return true;
   }

@@ -258,21 +258,25 @@ export class Builder {
   }
 }
 
-/** Doc lines that stand right above something, by the offset where that starts. */
+/**
+ * Doc lines above something, by the offset where that starts. Plain comments between are passed over;
+ * a blank line between two doc lines leaves only those after it.
+ */
 function docsByTarget(text: string, comments: readonly Comment[]): Map<number, Doc> {
   const result = new Map<number, Doc>();
-  let lines: Comment[] = [];
-  comments.forEach((comment, i) => {
-    const last = lines[lines.length - 1];
-    if (!comment.doc || (last !== undefined && !/^[^\S\n]*\r?\n?[^\S\n]*$/.test(text.slice(last.span.end, comment.span.start)))) lines = [];
-    if (!comment.doc) return;
-    lines.push(comment);
+  let next = { start: -1, target: -1 };
+  for (const comment of [...comments].reverse()) {
     const rest = /^\s*/.exec(text.slice(comment.span.end))?.[0].length ?? 0;
-    const target = comment.span.end + rest;
-    if (comments[i + 1]?.span.start === target) return;
-    const first = lines[0] ?? comment;
-    const body = lines.map((line) => line.text.slice(3).replace(/^ /, "").trimEnd()).join("\n");
-    result.set(target, { text: body, span: { ...first.span, end: comment.span.end } });
-  });
+    const after = comment.span.end + rest;
+    const target = after === next.start ? next.target : after;
+    next = { start: comment.span.start, target };
+    if (!comment.doc) continue;
+    const line = comment.text.slice(3).replace(/^ /, "").trimEnd();
+    const below = result.get(target);
+    if (below === undefined) result.set(target, { text: line, span: comment.span });
+    else if (!/\n[^\S\n]*\r?\n/.test(text.slice(comment.span.end, below.span.start))) {
+      result.set(target, { text: `${line}\n${below.text}`, span: { ...below.span, start: comment.span.start } });
+    }
+  }
   return result;
 }

@@ -9,7 +9,7 @@ import type { Source } from "../../grammar/source.ts";
 import { beforeEquals, Comments, lineWidth } from "./format_comments.ts";
 import type { Entry } from "./format_comments.ts";
 import { ExprPrinter } from "./format_expr.ts";
-import type { Arg, Decl, Expr, Ident, Member, Param, TaskElement, UseDecl } from "./nodes.ts";
+import type { Decl, Expr, Ident, Member, Module, Param, TaskElement, TaskModifier, UseDecl } from "./nodes.ts";
 import { parseModule } from "./parse_module.ts";
 import { walk } from "./walk.ts";
 
@@ -21,9 +21,13 @@ export interface Formatted {
 export function format(source: Source): Formatted {
   const { module, diagnostics } = parseModule(source);
   if (diagnostics.some(isFatal)) return { text: source.text, diagnostics };
-  const printer = new Printer(source);
+  return { text: print(module, source), diagnostics };
+}
+
+/** The canonical text of a tree; blank lines and comments come from the source it was read from. */
+export function print(module: Module, source: Source): string {
   const items = [...module.uses, ...module.decls].sort((a, b) => a.span.start - b.span.start);
-  return { text: printer.file(items), diagnostics };
+  return new Printer(source).file(items);
 }
 
 type Item = UseDecl | Decl | Member;
@@ -89,7 +93,7 @@ class Printer {
       case "train":
         return this.body("train", item.members, item.span.end, indent);
       case "binding": {
-        const index = item.index === null ? "" : `[${this.expr.flat(item.index) ?? ""}]`;
+        const index = item.index === null ? "" : `[${this.expr.pretty(item.index, indent, indent.length)}]`;
         return value(`${item.name.text}${index}${beforeEquals}= `, item.value);
       }
       case "weights":
@@ -105,7 +109,7 @@ class Printer {
       case "when_members":
         return this.when(item, indent);
       case "repeat_members":
-        return this.braces(`repeat ${item.index.text} in ${this.expr.flat(item.range) ?? ""}`, item.members, item.span.end, indent);
+        return this.braces(`repeat ${item.index.text} in ${this.expr.pretty(item.range, indent, indent.length + 12)}`, item.members, item.span.end, indent);
       case "tokens":
         return value(`tokens ${item.name.text}${beforeEquals}= `, item.value);
       case "embed":
@@ -143,7 +147,7 @@ class Printer {
   private param(one: Param): string {
     const axes = one.axes === null ? "" : `[${names(one.axes)}]`;
     const kinds = one.paramKind === null ? "" : `: ${kind(one.paramKind)}`;
-    const fallback = one.fallback === null ? "" : ` = ${this.expr.flat(one.fallback) ?? this.expr.pretty(one.fallback, "  ", 0)}`;
+    const fallback = one.fallback === null ? "" : ` = ${this.expr.pretty(one.fallback, "  ", 0)}`;
     return one.name.text + axes + kinds + fallback;
   }
 
@@ -222,7 +226,7 @@ class Printer {
   // -------------------------------------------------------------- tasks
 
   private layout(head: string, elements: readonly TaskElement[], indent: string): string {
-    const parts = elements.map((one) => this.element(one));
+    const parts = this.texts(elements, indent);
     const flat = `${head} ${parts.join(" ")}`;
     if (indent.length + flat.length <= lineWidth) return flat;
     let line = `${indent}    `;
@@ -238,33 +242,31 @@ class Printer {
     return text + line.trimEnd();
   }
 
-  private element(one: TaskElement): string {
+  private texts(all: readonly TaskElement[], indent: string): string[] {
+    // A stream without a field in front of a group: the group would read as its fields.
+    return all.map((one, n) => {
+      const text = this.element(one, indent);
+      return one.kind === "segment" && one.args.length === 0 && all[n + 1]?.kind === "group" ? `${text}()` : text;
+    });
+  }
+
+  private element(one: TaskElement, indent: string): string {
     switch (one.kind) {
       case "literal_token":
         return `<${one.name.text}>`;
-      case "segment": {
-        const modifiers = one.modifiers.map((modifier) => `${modifier.name.text}(${this.args(modifier.args)}) `).join("");
-        const fields = one.args.length === 0 ? "" : `(${this.args(one.args)})`;
-        return `${one.role} ${modifiers}${one.stream.text}${fields}`;
-      }
-      case "group": {
-        const role = one.role === null ? "" : `${one.role} `;
-        const modifiers = one.modifiers.map((modifier) => `${modifier.name.text}(${this.args(modifier.args)}) `).join("");
-        return `${role}${modifiers}(${this.elements(one.elements)})`;
-      }
+      case "segment":
+        return `${one.role} ${this.modifiers(one.modifiers, indent)}${one.stream.text}${one.args.length === 0 ? "" : `(${this.expr.args(one.args, indent)})`}`;
+      case "group":
+        return `${one.role === null ? "" : `${one.role} `}${this.modifiers(one.modifiers, indent)}(${this.texts(one.elements, indent).join(" ")})`;
       case "repeat_elements":
-        return `{ ${this.elements(one.elements)} }*`;
+        return `{ ${this.texts(one.elements, indent).join(" ")} }*`;
       case "choice":
-        return one.options.map((option) => this.elements(option)).join(" | ");
+        return one.options.map((option) => this.texts(option, indent).join(" ")).join(" | ");
     }
   }
 
-  private elements(all: readonly TaskElement[]): string {
-    return all.map((one) => this.element(one)).join(" ");
-  }
-
-  private args(args: readonly Arg[]): string {
-    return args.map((arg) => this.expr.arg(arg) ?? "").join(", ");
+  private modifiers(all: readonly TaskModifier[], indent: string): string {
+    return all.map((one) => `${one.name.text}(${this.expr.args(one.args, indent)}) `).join("");
   }
 }
 

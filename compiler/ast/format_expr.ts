@@ -140,7 +140,8 @@ export class ExprPrinter {
       case "by":
         return this.by(e.subject, e.cases, e.span.end, indent);
       case "call": {
-        const head = this.callHead(e) ?? `${this.wrapped(e.callee, postfixLevel, indent, column)}${e.brackets === null ? "" : this.brackets(e.brackets) ?? ""}`;
+        const head = this.callHead(e)
+          ?? this.wrapped(e.callee, postfixLevel, indent, column) + (e.brackets === null ? "" : this.prettyBrackets(e.brackets, indent, column));
         return this.listed(`${head}(`, e.args.map((arg) => (): string => this.prettyArg(arg, inner)), ")", indent);
       }
       case "list":
@@ -171,7 +172,7 @@ export class ExprPrinter {
         return `stack(${count}) ${this.pretty(e.body, indent, column + 8 + count.length)}`;
       }
       case "axis":
-        return `axis ${e.name.text} = ${e.size === null ? "" : this.pretty(e.size, indent, column)}`;
+        return e.size === null ? flat ?? "" : `axis ${e.name.text} = ${this.pretty(e.size, indent, column)}`;
       default:
         return flat ?? "";
     }
@@ -182,7 +183,7 @@ export class ExprPrinter {
     const inner = indent + step;
     const lines = this.comments.lines(inner, [
       ...statements.map((one) => ({ span: one.span, print: (): string => this.statement(one, inner) })),
-      ...(value.kind === "missing" ? [] : [{ span: value.span, print: (): string => this.pretty(value, inner, inner.length) }]),
+      ...(value.kind === "missing" ? [] : [{ span: value.span, print: (): string => guarded(this.pretty(value, inner, inner.length)) }]),
     ], end);
     return `{\n${lines}${indent}}`;
   }
@@ -192,7 +193,7 @@ export class ExprPrinter {
     const head = `by ${this.flat(subject) ?? ""} {\n`;
     const lines = this.comments.lines(inner, cases.map((one) => ({
       span: one.span,
-      print: (): string => `${this.caseHead(one)} -> ${this.pretty(one.value, inner, inner.length + 8)}`,
+      print: (): string => `${this.caseHead(one, inner)} -> ${this.pretty(one.value, inner, inner.length + 8)}`,
     })), end);
     return `${head}${lines}${indent}}`;
   }
@@ -209,11 +210,12 @@ export class ExprPrinter {
       }
       case "repeat": {
         const inner = indent + step;
+        const head = `repeat ${one.index.text} in ${this.pretty(one.range, indent, indent.length + 12)}`;
         const lines = this.comments.lines(inner, one.statements.map((nested) => ({
           span: nested.span,
           print: (): string => this.statement(nested, inner),
         })), one.span.end);
-        return `repeat ${one.index.text} in ${this.flat(one.range) ?? ""} {\n${lines}${indent}}`;
+        return `${head} {\n${lines}${indent}}`;
       }
     }
   }
@@ -268,7 +270,7 @@ export class ExprPrinter {
     return b.to === null ? `[${text(b.items)}]` : `[${text(b.items)} -> ${text(b.to)}]`;
   }
 
-  arg(arg: Arg): string | null {
+  private arg(arg: Arg): string | null {
     const value = this.flat(arg.value);
     return value === null ? null : arg.name === null ? value : `${arg.name.text}: ${value}`;
   }
@@ -280,11 +282,17 @@ export class ExprPrinter {
 
   private byCase(one: ByCase): string | null {
     const value = this.flat(one.value);
-    return value === null ? null : `${this.caseHead(one)} -> ${value}`;
+    const keys = one.keys === null ? "else" : this.all(one.keys.map((key) => this.flat(key)), ", ");
+    return value === null || keys === null ? null : `${keys} -> ${value}`;
   }
 
-  private caseHead(one: ByCase): string {
-    return one.keys === null ? "else" : this.all(one.keys.map((key) => this.flat(key)), ", ") ?? "";
+  private caseHead(one: ByCase, indent: string): string {
+    return one.keys === null ? "else" : one.keys.map((key) => guarded(this.pretty(key, indent, indent.length))).join(", ");
+  }
+
+  /** Arguments on the line they start on, broken only where a block inside breaks them. */
+  args(all: readonly Arg[], indent: string): string {
+    return all.map((arg) => this.arg(arg) ?? this.prettyArg(arg, indent)).join(", ");
   }
 
   /** Opening text, then every item on its own line with a comma, then the closing text. */
@@ -304,6 +312,11 @@ export class ExprPrinter {
   }
 }
 
+/** A line that starts with `{` or `then` would go on with the line above. */
+function guarded(text: string): string {
+  return /^(?:\{|then\b)/.test(text) ? `(${text})` : text;
+}
+
 function sideLevels(op: string): [number, number] {
   const level = operatorLevel[op] ?? 0;
   if (op === "**") return [postfixLevel, prefixLevel];
@@ -320,5 +333,5 @@ function target(one: LetTarget): string {
 
 export function quote(value: string): string {
   const escapes: Readonly<Record<string, string>> = { "\n": "\\n", "\t": "\\t", "\r": "\\r", "\0": "\\0", "\"": "\\\"", "\\": "\\\\" };
-  return `"${value.replace(/[\n\t\r\0"\\]/g, (c) => escapes[c] ?? c)}"`;
+  return `"${value.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029"\\]/g, (c) => escapes[c] ?? `\\u{${c.charCodeAt(0).toString(16)}}`)}"`;
 }
