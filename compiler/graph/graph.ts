@@ -1,22 +1,11 @@
 // The tensor graph: what a program computes, with named axes and no memory, tiles or kernels.
 // Nodes are immutable, operands come before users, ids are positions. Built through graph/builder.ts, which infers types.
 
-import type { Dim } from "../dim/dim.ts";
 import type { Span } from "../../grammar/source.ts";
 import type { OpAttrs, OpName } from "./ops.ts";
+import type { TensorType } from "./tensor.ts";
 
-export type DType = "f32" | "i32" | "u32" | "bool";
-
-export interface Axis {
-  readonly name: string;
-  readonly size: Dim;
-}
-
-/** Axes are a set in meaning; their order is the memory order (row-major, last contiguous). Names are unique. */
-export interface TensorType {
-  readonly dtype: DType;
-  readonly axes: readonly Axis[];
-}
+export type { Axis, DType, TensorType } from "./tensor.ts";
 
 /** Where a node came from: places in the spec, the model path (`body[3].attn.wq`) and the passes it went through. */
 export interface Origin {

@@ -71,7 +71,7 @@ function sameSize(name: string, argA: number, a: Dim, argB: number, b: Dim): voi
 function needDtype(args: Args, arg: number, ...allowed: readonly DType[]): DType {
   const t = at(args, arg);
   if (allowed.includes(t.dtype)) return t.dtype;
-  return refuse({ kind: "dtype", a: { arg }, message: `a ${t.dtype} value where ${allowed.join(" or ")} is needed` });
+  return refuse({ kind: "dtype", a: { arg }, message: `${t.dtype === "bool" || t.dtype === "u32" ? "a" : "an"} ${t.dtype} value where ${allowed.join(" or ")} is needed` });
 }
 
 function needSameDtype(args: Args, i: number, j: number): void {

@@ -3,7 +3,7 @@
 
 import type { Dim } from "../dim/dim.ts";
 import type { ScalarExpr } from "../scalar/expr.ts";
-import type { Axis, DType, TensorType } from "./graph.ts";
+import type { Axis, DType, TensorType } from "./tensor.ts";
 
 export type None = Record<string, never>;
 
