@@ -8,8 +8,9 @@ import type { HostArray } from "../exec/states.ts";
 import { type FieldValue, findStream, findTask } from "../sequence/layout.ts";
 import type { Image } from "../tokenize/image.ts";
 import { type PatchTokenizer, patchTokenizer } from "../tokenize/patches.ts";
-import { openTokenizer, type TextTokenizer } from "../tokenize/text.ts";
-import { normalAt, uniformAt } from "../train/philox.ts";
+import { openTokenizer } from "../tokenize/open.ts";
+import type { TextTokenizer } from "../tokenize/text.ts";
+import { normalAt, uniformAt } from "../random/philox.ts";
 import { generate, type StepRunner } from "./engine.ts";
 
 /** Text, or an image with numbers in 0..1. */

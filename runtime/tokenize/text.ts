@@ -1,10 +1,7 @@
-// What every text tokenizer is, and the choice of one by a stream's description. Runs in Node and in a page.
+// What every text tokenizer is, and the refusals they share. Runs in Node and in a page.
 // Text never turns into a special token: a caption that spells `<bos>` is the five characters.
 
 import { HeddleError } from "../error.ts";
-import { bpeTokenizer } from "./bpe.ts";
-import { byteTokenizer } from "./bytes.ts";
-import { idTokenizer } from "./ids.ts";
 
 export interface TextTokenizer {
   /** Ids are 0 … vocab - 1, specials included. */
@@ -15,20 +12,6 @@ export interface TextTokenizer {
   decode(ids: Iterable<number>): string;
   /** The id of a special such as `<bos>`; refuses an unknown one (E0522). */
   special(name: string): number;
-}
-
-export type TokenizerSpec = { readonly kind: "bytes" } | { readonly kind: "ids" } | { readonly kind: "bpe"; readonly file: string };
-
-/** `read` gives the text of a tokenizer file; `vocab` bounds `ids` streams. */
-export async function openTokenizer(spec: TokenizerSpec, vocab: number, read: (file: string) => Promise<string>): Promise<TextTokenizer> {
-  switch (spec.kind) {
-    case "bytes":
-      return byteTokenizer();
-    case "ids":
-      return idTokenizer(vocab);
-    case "bpe":
-      return bpeTokenizer(await read(spec.file), spec.file);
-  }
 }
 
 /** Specials by name, with the refusal of an unknown one. */

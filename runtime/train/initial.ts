@@ -1,7 +1,7 @@
 // First values of the parameters, from the seed alone: parameter i draws from Philox stream i, whatever the others do.
 
 import type { ModelSpec } from "../../compiler/plan/manifest.ts";
-import { normalAt, uniformAt } from "./philox.ts";
+import { normalAt, uniformAt } from "../random/philox.ts";
 
 /** The whole `params` buffer; gaps between parameters are zero. */
 export function initialParameters(spec: ModelSpec, seed: number): Float32Array {

@@ -10,7 +10,7 @@ import type { Machine } from "../exec/machine.ts";
 import { packSequences } from "../sequence/batch.ts";
 import { drawDrops, type FieldValue, layoutSample, type Sequence } from "../sequence/layout.ts";
 import { pick, trainingInputs } from "./inputs.ts";
-import { uniformAt } from "./philox.ts";
+import { uniformAt } from "../random/philox.ts";
 
 /** One record of the data, encoded: a value by stream and, where a stream has several (captions), which draw to take. */
 export interface TrainingData {

@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { expect, it } from "vitest";
 import * as compiler from "../../compiler/graph/philox.ts";
 import { Order } from "../../runtime/train/loop.ts";
-import { normalAt, philox, uniformAt } from "../../runtime/train/philox.ts";
+import { normalAt, philox, uniformAt } from "../../runtime/random/philox.ts";
 
 const known: [[number, number, number, number], [number, number], string][] = [
   [[0, 0, 0, 0], [0, 0], "6627e8d5 e169c58d bc57ac4c 9b00dbd8"],

@@ -44,7 +44,7 @@ it("unpacks plain, prefixed, pax and GNU names and leaves links out", () => {
   expect(readFileSync(join(folder, `${long}.gnu`), "utf8")).toBe("four");
 });
 
-it.each(["../evil", "a/../../evil", "/tmp/evil-heddle"])("refuses %s", (name) => {
+it.each(["../evil", "a/../../evil", "/etc/evil-heddle"])("refuses %s", (name) => {
   expect(() => untar(tar(entry(name, "x")), folder)).toThrow(HeddleError);
 });
 

@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import { bpeTokenizer } from "../../runtime/tokenize/bpe.ts";
 import { byteTokenizer } from "../../runtime/tokenize/bytes.ts";
 import { idTokenizer } from "../../runtime/tokenize/ids.ts";
-import { openTokenizer } from "../../runtime/tokenize/text.ts";
+import { openTokenizer } from "../../runtime/tokenize/open.ts";
 
 /** GPT-2's printable stand-in of each byte. */
 function byteAlphabet(): string[] {
