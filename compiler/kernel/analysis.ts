@@ -266,7 +266,11 @@ function placeOutputs(graph: Graph, node: (id: NodeId) => Node, anchored: (id: N
     const number = n.type.axes.length === 0 && !anchored(id);
     if (!computed(id)) {
       const old = node(id);
-      if (old.op === "state" && old.attrs.name === o.into) continue;
+      if (old.op === "state" && old.attrs.name === o.into) {
+        // A state turned in its own memory: the turned value is made first, then stored.
+        if (id !== o.node) outputs.set(o.node, into(new Map()));
+        continue;
+      }
       copies.push({ node: o.node, into: into(new Map()) });
     } else if (number || longSum(graph, n)) copies.push({ node: o.node, into: into(new Map()) });
     else if (!taken) outputs.set(id, into(names));

@@ -70,7 +70,7 @@ export class Evaluator {
       }
     const stored = this.#sources.storage(id);
     let value = stored ? this.load(b, stored, at) : this.#compute(b, node, at);
-    if (!stored && this.#sources.shared(id) && value.type !== "bool") value = b.let(value);
+    if (!stored && (this.#sources.shared(id) || node.type.axes.length === 0) && value.type !== "bool") value = b.let(value);
     if (stable) {
       let here = this.#known.get(b);
       if (!here) this.#known.set(b, (here = new Map()));

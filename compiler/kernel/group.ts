@@ -137,6 +137,9 @@ export class Grouping {
     for (const g of [...near, ...beside]) {
       if (g.kind !== "map" && g.kind !== "row" && g.kind !== "product") continue;
       if (!this.#acyclic(g, reads)) continue;
+      // A second copy of a result never goes into a state that its kernel still reads.
+      const copied = work.unit.into?.tensor;
+      if (copied !== undefined && [...g.reads].some((id) => this.#stateName(id) === copied)) continue;
       const fit = this.#fit(work, reads, g);
       if (!fit) continue;
       if (this.#arenas([...g.reads, ...reads.map((r) => r.id)].filter((id) => !g.members.some((m) => m.work.node.id === id)), [...g.members.map((m) => m.work), work]).size > this.#target.storageBuffers) continue;
@@ -220,6 +223,11 @@ export class Grouping {
     // One number beside a map: the first invocation stores it.
     if (g.kind === "map" && elementsOf(work.axes) === "1" && this.#cheapBeside(g, reads)) return { coords };
     return undefined;
+  }
+
+  #stateName(id: NodeId): string | undefined {
+    const n = this.#node(id);
+    return n.op === "state" ? n.attrs.name : undefined;
   }
 
   /** Nothing else has to be awaited for it. */

@@ -15,8 +15,6 @@ import type { ProgramStep } from "./kernel.ts";
 import type { Lowering } from "./lowering.ts";
 import { ceilBy, dispatchOf, groupEvaluator } from "./lowering.ts";
 
-/** Most bytes of logits at a time. */
-const chunkBytes = 4 * 1024 * 1024;
 const row = "row of chunk";
 
 export function lowerCrossEntropy(low: Lowering, g: Group): ProgramStep[] {
@@ -30,7 +28,7 @@ export function lowerCrossEntropy(low: Lowering, g: Group): ProgramStep[] {
   const vocab = axis(w, attrs.vocab);
   const total = spaceSize(rows);
   const wide = vocab.size.kind === "const" ? vocab.size.value : 65536;
-  const most = Math.max(16, Math.min(4096, Math.floor(chunkBytes / (4 * wide) / 16) * 16));
+  const most = Math.max(4, Math.min(4096, Math.floor(low.chunkBytes / (16 * wide)) * 4));
   const chunk = length("chunk");
   const inChunk: SpaceAxis = { name: row, size: binary("min", total, i32(most)) };
   const logits = low.temp(`logits.${node.id}`, { dtype: "f32", axes: [inChunk, vocab] });

@@ -5,6 +5,7 @@
 import type { NodeId, NodeOf } from "../graph/graph.ts";
 import type { ScalarExpr } from "../scalar/expr.ts";
 import { add, and, binary, builtin, i32, lt, mul } from "../scalar/expr.ts";
+import { isLeaf } from "./analysis.ts";
 import type { SpaceAxis } from "./body.ts";
 import { Body, KernelParts, spaceSize } from "./body.ts";
 import { coordinate, spaceAxis, splitPoint } from "./coords.ts";
@@ -52,8 +53,8 @@ export function lowerMap(low: Lowering, g: Group): ProgramStep[] {
         });
     });
   };
-  // The sums of pieces come first, in straight line.
-  for (const id of g.reads) if (low.analysis.unitOf.get(id)?.kind === "partial" && low.analysis.graph.nodes[id]?.type.axes.length === 0) evaluator.value(b, id, {});
+  // What is one number for all points comes first, in straight line.
+  if (pieced) for (const id of numbersIn(low, g)) b.let(evaluator.value(b, id, {}));
   if (run === 1) point(b, add(mul(range.index, i32(workgroup)), builtin("lane.x")));
   else {
     const first = b.let(add(mul(range.index, i32(workgroup * run)), builtin("lane.x")), "first");
@@ -61,6 +62,23 @@ export function lowerMap(low: Lowering, g: Group): ProgramStep[] {
   }
   const shape = { workgroup: [workgroup, 1, 1] as const, grid: range.grid, arrays: parts.arrays, body: tidy(parts, b.stmts) };
   return [dispatchOf(low, g, "map", parts, shape)];
+}
+
+/** The outermost computed values without axes that the members use. */
+function numbersIn(low: Lowering, g: Group): NodeId[] {
+  const { graph, unitOf } = low.analysis;
+  const seen = new Set<NodeId>();
+  const out: NodeId[] = [];
+  const own = new Set(g.members.filter((m) => m.work.unit.kind !== "copy").map((m) => m.work.node.id));
+  const walk = (id: NodeId): void => {
+    const n = graph.nodes[id];
+    if (!n || seen.has(id) || n.op === "const") return;
+    seen.add(id);
+    if (n.type.axes.length === 0) out.push(id);
+    else if (!isLeaf(n) && (own.has(id) || !unitOf.has(id))) n.args.forEach(walk);
+  };
+  for (const m of g.members) walk(m.work.node.id);
+  return out;
 }
 
 /** `update` into its own state: only the new part is written. */

@@ -21,6 +21,8 @@ export interface Lowering {
   readonly analysis: Analysis;
   readonly target: Target;
   readonly templates: Templates;
+  /** Most bytes of logits at a time. */
+  readonly chunkBytes: number;
   /** Where a leaf or a stored unit lives. */
   storage(id: NodeId): Storage | undefined;
   /** A tensor of this program only. */

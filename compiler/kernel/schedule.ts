@@ -24,7 +24,12 @@ import type { Lowering } from "./lowering.ts";
 import type { Templates } from "./templates.ts";
 import { readsAt, symbols, unitReads, workOf } from "./trace.ts";
 
-export function scheduleGraph(graph: Graph, target: Target, templates: Templates): Program {
+export interface ScheduleOptions {
+  /** Most bytes of logits that exist at a time; a chunk has at least four rows. */
+  readonly chunkBytes?: number;
+}
+
+export function scheduleGraph(graph: Graph, target: Target, templates: Templates, options: ScheduleOptions = {}): Program {
   const grouping = new Grouping(analyse(graph), target);
   const a: Analysis = grouping.analysis;
   const node = (id: NodeId): Node => graph.nodes[id] as Node;
@@ -64,7 +69,7 @@ export function scheduleGraph(graph: Graph, target: Target, templates: Templates
     declare({ tensor, dtype: type.dtype, axes: type.axes.map(spaceAxis) }, o.into === undefined ? "output" : "state");
   }
   const low: Lowering = {
-    analysis: a, target, templates, storage,
+    analysis: a, target, templates, storage, chunkBytes: options.chunkBytes ?? 4 * 1024 * 1024,
     temp: (name, s) => declare({ ...s, tensor: name }, "temp"),
     stores: (m: Member) => {
       if (m.work.unit.into) return [m.work.unit.into];

@@ -5,17 +5,16 @@ import { expect } from "vitest";
 import type { Graph } from "../../compiler/graph/graph.ts";
 import { interpret } from "../../compiler/graph/interpret.ts";
 import { shapeOf, product } from "../../compiler/graph/value.ts";
-import { templates as all } from "../../compiler/kernel/all_templates.ts";
-import type { Templates } from "../../compiler/kernel/templates.ts";
+import { templates } from "../../compiler/kernel/all_templates.ts";
 import { runProgram } from "../../compiler/kernel/interpret.ts";
 import type { TensorData } from "../../compiler/kernel/interpret.ts";
 import type { Dispatch, Program, ProgramStep, Target } from "../../compiler/kernel/kernel.ts";
 import { guaranteed, software } from "../../compiler/kernel/kernel.ts";
 import { printProgram } from "../../compiler/kernel/print.ts";
+import type { ScheduleOptions } from "../../compiler/kernel/schedule.ts";
 import { scheduleGraph } from "../../compiler/kernel/schedule.ts";
 import { verifyProgram } from "../../compiler/kernel/verify.ts";
 
-export const templates: Templates = { ...all, product: (parts, spec) => all.product(parts, spec, software) };
 export const targets: readonly Target[] = [guaranteed, software];
 export type Numbers = Readonly<Record<string, readonly number[]>>;
 export type Lengths = Readonly<Record<string, number>>;
@@ -30,11 +29,11 @@ const array = (dtype: string, values: readonly number[]): TensorData =>
   dtype === "f32" ? Float32Array.from(values) : dtype === "i32" ? Int32Array.from(values) : Uint32Array.from(values);
 
 /** Runs both and compares every output and state; `tolerance` is relative to the largest element of a tensor. */
-export function check(graph: Graph, given: { inputs?: Numbers; state?: Numbers; lengths?: Lengths }, tolerance = 2e-5, on: readonly Target[] = targets): void {
+export function check(graph: Graph, given: { inputs?: Numbers; state?: Numbers; lengths?: Lengths }, tolerance = 2e-5, options: ScheduleOptions & { readonly on?: readonly Target[] } = {}): void {
   const lengths = given.lengths ?? {};
   const want = interpret(graph, { inputs: given.inputs ?? {}, state: given.state ?? {}, lengths });
-  for (const target of on) {
-    const program = scheduleGraph(graph, target, templates);
+  for (const target of options.on ?? targets) {
+    const program = scheduleGraph(graph, target, templates, options);
     expect(verifyProgram(program, target), `${target.name}\n${printProgram(program)}`).toEqual([]);
     const tensors: Record<string, TensorData> = {};
     for (const t of program.tensors) {
