@@ -17,7 +17,7 @@ export const targetOf = (adapter: Pick<AdapterReport, "fallback">): Target => (a
 /** `auto` asks the adapter of this machine. */
 export function targetNamed(name: string): Target {
   const target = TARGETS[name];
-  if (!target) throw new HeddleError({ code: "E0503", message: `there is no target \`${name}\``, help: `use auto, ${Object.keys(TARGETS).join(" or ")}`, exit: 2 });
+  if (!target) throw new HeddleError({ code: "E0582", message: `there is no target \`${name}\``, help: `use auto, ${Object.keys(TARGETS).join(" or ")}`, exit: 2 });
   return target;
 }
 

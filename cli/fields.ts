@@ -12,7 +12,7 @@ export function parseFields(pairs: readonly string[], streamOf: (field: string) 
   const out: Record<string, FieldInput> = {};
   for (const pair of pairs) {
     const at = pair.indexOf("=");
-    if (at < 1) throw new HeddleError({ code: "E0503", message: `\`${pair}\` is not \`field=value\``, help: `for example caption="digit 7"`, exit: 2 });
+    if (at < 1) throw new HeddleError({ code: "E0582", message: `\`${pair}\` is not \`field=value\``, help: `for example caption="digit 7"`, exit: 2 });
     const name = pair.slice(0, at);
     const value = pair.slice(at + 1);
     const stream = streamOf(name);
@@ -27,13 +27,13 @@ export function readPng(file: string, channels: number): Image {
   try {
     bytes = readFileSync(file);
   } catch (cause) {
-    throw new HeddleError({ code: "E0531", message: `the image \`${file}\` cannot be read`, cause });
+    throw new HeddleError({ code: "E0534", message: `the image \`${file}\` cannot be read`, cause });
   }
   let png: ReturnType<typeof decode>;
   try {
     png = decode(bytes);
   } catch (cause) {
-    throw new HeddleError({ code: "E0531", message: `\`${file}\` is not a PNG`, help: "convert it to PNG first", cause });
+    throw new HeddleError({ code: "E0534", message: `\`${file}\` is not a PNG`, help: "convert it to PNG first", cause });
   }
   const max = 2 ** png.depth - 1;
   const { width, height } = png;

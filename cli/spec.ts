@@ -39,14 +39,14 @@ export class FileLoader implements Loader {
   readonly sources: Sources = (name) => this.#sources.get(name);
 }
 
-/** The text of a spec; E0501 when it cannot be read. */
+/** The text of a spec; E0580 when it cannot be read. */
 export function readSource(file: string): Source {
   try {
     return makeSource(file, readFileSync(file, "utf8"));
   } catch (cause) {
     const code = (cause as NodeJS.ErrnoException).code;
     const why = code === "ENOENT" ? "does not exist" : code === "EISDIR" ? "is a folder, not a spec" : `cannot be read (${code ?? "unknown"})`;
-    throw new HeddleError({ code: "E0501", message: `\`${file}\` ${why}`, help: "give the path of a `.heddle` file", exit: 2 });
+    throw new HeddleError({ code: "E0580", message: `\`${file}\` ${why}`, help: "give the path of a `.heddle` file", exit: 2 });
   }
 }
 
@@ -85,7 +85,7 @@ export function modelOf(file: string, name: string | undefined): { model: Model;
   const model = name === undefined ? checked.models[0] : checked.models.find((m) => m.name === name);
   if (!model)
     throw new HeddleError({
-      code: "E0502",
+      code: "E0581",
       message: name === undefined ? `\`${file}\` has no model` : `\`${file}\` has no model \`${name}\``,
       help: names === "" ? "declare one with `model`" : `it has ${names}; choose with --model`,
       exit: 2,

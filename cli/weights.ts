@@ -17,7 +17,7 @@ export async function readWeights(place: string, raw = false): Promise<NamedWeig
 }
 
 async function weightsFile(place: string, raw: boolean): Promise<string> {
-  if (!existsSync(place)) throw new HeddleError({ code: "E0501", message: `there are no weights at \`${place}\``, help: "give a safetensors file or the --out folder of `heddle train`", exit: 2 });
+  if (!existsSync(place)) throw new HeddleError({ code: "E0580", message: `there are no weights at \`${place}\``, help: "give a safetensors file or the --out folder of `heddle train`", exit: 2 });
   if (!statSync(place).isDirectory()) return place;
   const newest = existsSync(path.join(place, "weights.safetensors")) ? place : (await listCheckpoints(place))[0]?.path;
   if (newest === undefined) throw new HeddleError({ code: "E0538", message: `no checkpoint in \`${place}\``, place });

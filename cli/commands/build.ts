@@ -66,7 +66,7 @@ async function build(file: string, options: Options): Promise<void> {
 /** Files of dist/portable: the runtime that bundles carry. */
 function portableRuntime(): Map<string, Uint8Array> {
   const folder = path.join(packageRoot, "dist", "portable");
-  if (!existsSync(folder)) throw new HeddleError({ code: "E0574", message: "the package is not built", help: "run `npm run build` first" });
+  if (!existsSync(folder)) throw new HeddleError({ code: "E0583", message: "the package is not built", help: "run `npm run build` first" });
   return new Map(readdirSync(folder).map((name) => [name, new Uint8Array(readFileSync(path.join(folder, name)))]));
 }
 

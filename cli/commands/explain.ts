@@ -43,10 +43,10 @@ export function addExplain(program: Command): void {
     .option("--tokens <n>", "tokens a row, for memory and cost", "64")
     .option("--json", "as JSON on stdout")
     .action(async (what: string, spec: string | undefined, options: Options) => {
-      if (/^[EW]\d{4}$/i.test(what)) return explainCode(what.toUpperCase(), options.json ?? false);
+      if (/^[BEW]\d{4}$/i.test(what)) return explainCode(what.toUpperCase(), options.json ?? false);
       const topic = topics.find((t) => t === what);
-      if (!topic) throw new HeddleError({ code: "E0503", message: `there is nothing called \`${what}\` to explain`, help: didYouMean(what, [...topics]) ?? `an error code, or one of ${topics.join(", ")}`, exit: 2 });
-      if (spec === undefined) throw new HeddleError({ code: "E0503", message: `\`heddle explain ${topic}\` needs a spec`, exit: 2 });
+      if (!topic) throw new HeddleError({ code: "E0582", message: `there is nothing called \`${what}\` to explain`, help: didYouMean(what, [...topics]) ?? `an error code, or one of ${topics.join(", ")}`, exit: 2 });
+      if (spec === undefined) throw new HeddleError({ code: "E0582", message: `\`heddle explain ${topic}\` needs a spec`, exit: 2 });
       const { model } = modelOf(spec, options.model);
       await explainTopic(topic, model, options);
     });
@@ -54,7 +54,7 @@ export function addExplain(program: Command): void {
 
 function explainCode(code: string, json: boolean): void {
   const page = path.join(packageRoot, "docs", "errors", `${code}.md`);
-  if (!(code in codes) && !existsSync(page)) throw new HeddleError({ code: "E0503", message: `there is no code ${code}`, help: didYouMean(code, Object.keys(codes)), exit: 2 });
+  if (!(code in codes) && !existsSync(page)) throw new HeddleError({ code: "E0582", message: `there is no code ${code}`, help: didYouMean(code, Object.keys(codes)), exit: 2 });
   const text = readFileSync(page, "utf8");
   process.stdout.write(json ? `${JSON.stringify({ code, page: text })}\n` : text);
 }

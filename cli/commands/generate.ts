@@ -38,7 +38,7 @@ interface GenerateFlags extends RunFlags {
 
 const integer = (text: string): number => {
   const n = Number(text);
-  if (!Number.isInteger(n) || n < 0) throw new HeddleError({ code: "E0503", message: `\`${text}\` is not a whole number`, exit: 2 });
+  if (!Number.isInteger(n) || n < 0) throw new HeddleError({ code: "E0582", message: `\`${text}\` is not a whole number`, exit: 2 });
   return n;
 };
 const collect = (value: string, all: string[]): string[] => [...all, value];
@@ -140,9 +140,9 @@ function overrides(pairs: readonly string[]): Record<string, { kind?: string } &
   for (const pair of pairs) {
     const match = /^(\w+)\.(\w+)=(.+)$/.exec(pair);
     const [, stream, name, text] = match ?? [];
-    if (!stream || !name || text === undefined) throw new HeddleError({ code: "E0503", message: `\`${pair}\` is not \`stream.name=value\``, help: "for example --set image.steps=20", exit: 2 });
+    if (!stream || !name || text === undefined) throw new HeddleError({ code: "E0582", message: `\`${pair}\` is not \`stream.name=value\``, help: "for example --set image.steps=20", exit: 2 });
     const value = name === "kind" ? text : Number(text);
-    if (typeof value === "number" && !Number.isFinite(value)) throw new HeddleError({ code: "E0503", message: `\`${text}\` is not a number`, exit: 2 });
+    if (typeof value === "number" && !Number.isFinite(value)) throw new HeddleError({ code: "E0582", message: `\`${text}\` is not a number`, exit: 2 });
     out[stream] = { ...out[stream], [name]: value };
   }
   return out;

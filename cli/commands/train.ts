@@ -41,7 +41,7 @@ interface Options {
 
 const number = (text: string): number => {
   const n = Number(text);
-  if (!Number.isFinite(n) || n < 0) throw new HeddleError({ code: "E0503", message: `\`${text}\` is not a number`, exit: 2 });
+  if (!Number.isFinite(n) || n < 0) throw new HeddleError({ code: "E0582", message: `\`${text}\` is not a number`, exit: 2 });
   return n;
 };
 
@@ -82,7 +82,7 @@ async function train(file: string, options: Options): Promise<void> {
   const trained = { ...model, train: settings };
   const existing = await listCheckpoints(options.out);
   if (existing.length > 0 && options.resume === undefined)
-    throw new HeddleError({ code: "E0539", message: `\`${options.out}\` already holds a run`, place: options.out, help: "go on with --resume, or choose another --out", exit: 2 });
+    throw new HeddleError({ code: "E0584", message: `\`${options.out}\` already holds a run`, place: options.out, help: "go on with --resume, or choose another --out", exit: 2 });
   const from = options.resume === undefined ? undefined : await openCheckpoint(typeof options.resume === "string" ? options.resume : options.out);
   const target = options.target === "auto" ? targetOf(await describeAdapter()) : targetNamed(options.target);
   const compiled = compileFor(trained, target, trainingPrograms(trained), { remat: options.remat ?? false });

@@ -37,7 +37,7 @@ export class KernelParts {
   }
 
   /** The operand through which this kernel touches `tensor`; access widens as uses are added. */
-  operand(tensor: string, dtype: StorageType, size: ScalarExpr, access: "read" | "write"): string {
+  operand(tensor: string, dtype: StorageType, size: ScalarExpr, access: "read" | "write" | "readwrite"): string {
     for (const [op, t] of this.bind) {
       const old = this.operands.get(op);
       if (t !== tensor || !old) continue;

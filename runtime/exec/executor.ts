@@ -210,7 +210,7 @@ export class BoundProgram {
       const t = plan.inputs[name];
       const tensor = t === undefined ? undefined : plan.tensors[t];
       if (!tensor || t === undefined)
-        throw new HeddleError({ code: "E0553", message: `program \`${plan.name}\` has no input \`${name}\`; it has ${Object.keys(plan.inputs).join(", ")}` });
+        throw new HeddleError({ code: "E0555", message: `program \`${plan.name}\` has no input \`${name}\`; it has ${Object.keys(plan.inputs).join(", ")}` });
       const size = evalInt(tensor.size, this.lengths);
       if (data.length !== size)
         throw new HeddleError({
@@ -223,7 +223,7 @@ export class BoundProgram {
       pool.host.device.queue.writeBuffer(pool.buffer(this.#key(tensor.arena)), (this.layout.offsets[t] ?? 0) * 4, typed as Float32Array<ArrayBuffer>);
     }
     for (const name of Object.keys(plan.inputs))
-      if (!(name in values)) throw new HeddleError({ code: "E0553", message: `program \`${plan.name}\` needs the input \`${name}\`` });
+      if (!(name in values)) throw new HeddleError({ code: "E0555", message: `program \`${plan.name}\` needs the input \`${name}\`` });
   }
 
   encode(pass: GPUComputePassEncoder): void {
@@ -252,7 +252,7 @@ export class BoundProgram {
     const { plan, pool, states } = this.program;
     const t = plan.outputs[name];
     const tensor = t === undefined ? undefined : plan.tensors[t];
-    if (!tensor || t === undefined) throw new HeddleError({ code: "E0553", message: `program \`${plan.name}\` has no output \`${name}\`` });
+    if (!tensor || t === undefined) throw new HeddleError({ code: "E0555", message: `program \`${plan.name}\` has no output \`${name}\`` });
     const arena = plan.arenas[tensor.arena];
     const buffer = arena?.class === "state" ? states.buffer(arena.name) : pool.buffer(this.#key(tensor.arena));
     return { buffer, offset: (this.layout.offsets[t] ?? 0) * 4, bytes: evalInt(tensor.size, this.lengths) * 4, dtype: tensor.dtype };
@@ -315,7 +315,7 @@ export async function runPrograms(
   pass.end();
   const sources = wanted.map((name) => {
     const owner = [...programs].reverse().find((p) => name in p.program.plan.outputs);
-    if (!owner) throw new HeddleError({ code: "E0553", message: `no program has the output \`${name}\`` });
+    if (!owner) throw new HeddleError({ code: "E0555", message: `no program has the output \`${name}\`` });
     return { name, ...owner.output(name) };
   });
   const total = sources.reduce((n, s) => n + s.bytes, 0);

@@ -230,7 +230,7 @@ class Generation {
     const extra = this.#inputs(table, new Map([[stream.id, level]]));
     if (!sound) extra.at = Int32Array.of(0);
     const out = (await this.#runner.run("denoise", table, extra, [output]))[output];
-    if (!out) throw new HeddleError({ code: "E0553", message: `the denoise program has no output \`${output}\`` });
+    if (!out) throw new HeddleError({ code: "E0555", message: `the denoise program has no output \`${output}\`` });
     const t = table.lengths.t ?? 0;
     const take = (r: number): Float32Array => Float32Array.from(out.subarray((r * t + (starts[r] ?? 0)) * stream.features, (r * t + (starts[r] ?? 0) + count) * stream.features));
     const result = new Float32Array(n * size);
