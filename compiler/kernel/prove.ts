@@ -57,8 +57,8 @@ export class Prover {
     if (value !== undefined) return value >= 0;
     const bad = [...p.values()].filter((m) => this.#bad(m));
     if (bad.length === 0 || this.#plain(p)) return true;
-    // Nothing positive is left to pay with.
-    if (bad.length === p.size && bad.every((m) => m.coef < 0 && m.atoms.every((a) => this.nonneg(a)))) return false;
+    // Nothing positive is left to pay with, unless a guard itself says that only zero is left.
+    if (bad.length === p.size && allNegative(p, bad, (a) => this.nonneg(a)) && !guards.some((g) => allNegative(g, [...g.values()], (a) => this.nonneg(a)))) return false;
     if (depth === 0 || this.#budget-- <= 0) return false;
     const key = polyText(p);
     if (seen.has(key)) return false;
@@ -142,6 +142,9 @@ export class Prover {
     return false;
   }
 }
+
+const allNegative = (p: Poly, terms: readonly Monomial[], nonneg: (a: string) => boolean): boolean =>
+  p.size > 0 && terms.every((m) => m.coef < 0 && m.atoms.every(nonneg));
 
 /** What else follows from `fact >= 0`: if one product of non-negative atoms is all that is positive in it and must be at
  *  least 1, each of its atoms is at least 1; and a quotient a / c that is at least 1 means a >= c. */
