@@ -2,7 +2,7 @@
 // what has been made so far. Functions of other files arrive through `evaluate`, so that imports go one way.
 // Reports name places and read the text of operands from the sources; nothing here decides a rule of the language.
 
-import { Bag, diagnostic } from "../../grammar/diagnostic.ts";
+import { Bag, diagnostic, isFatal } from "../../grammar/diagnostic.ts";
 import type { Code } from "../../grammar/codes.ts";
 import type { Details, Diagnostic } from "../../grammar/diagnostic.ts";
 import type { Source, Span } from "../../grammar/source.ts";
@@ -24,7 +24,11 @@ import { poison } from "./values.ts";
 export interface Run {
   readonly builder: GraphBuilder;
   readonly leaves: Leaves;
+  /** How many attentions each path has had on this graph. */
+  readonly attended: Map<string, number>;
 }
+
+export const newRun = (builder: GraphBuilder, leaves: Leaves): Run => ({ builder, leaves, attended: new Map() });
 
 /** A call being worked out, for the places of an error inside it. */
 interface Frame {
@@ -68,7 +72,10 @@ export interface Evaluate {
 
 export class Context {
   readonly bag = new Bag();
-  readonly notBuilt = new Bag();
+  /** Valid, but not lowered yet; a model takes its own. */
+  notBuilt = new Bag();
+  /** Errors so far, those that were said before included: a second model with the same mistake has it too. */
+  errors = 0;
   readonly sources = new Map<string, Source>();
   readonly evaluate: Evaluate;
   readonly frames: Frame[] = [];
@@ -97,7 +104,15 @@ export class Context {
     const also = [...(details.also ?? [])];
     if (inner && !this.alone) also.push({ span: inner.span, text: `in ${inner.what}, applied here` });
     if (first && first !== inner && first.span.source !== inner?.span.source && !this.alone) also.push({ span: first.span, text: `reached from ${first.what}` });
-    this.bag.add(diagnostic(code, message, at, { ...details, also }));
+    const d = diagnostic(code, message, at, { ...details, also });
+    if (isFatal(d)) this.errors++;
+    this.bag.add(d);
+    return poison;
+  }
+
+  /** Poison for the use of a declaration whose own errors have been reported. */
+  broke(): Value {
+    this.errors++;
     return poison;
   }
 

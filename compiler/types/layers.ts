@@ -283,7 +283,7 @@ export function applyMethod(cx: Context, layer: LayerInstance, name: string, inp
   const what = layer.decl.name.text;
   const method = layer.methods.get(name);
   if (!method) {
-    if (cx.broken.has(layer.decl)) return poison;
+    if (cx.broken.has(layer.decl)) return cx.broke();
     return cx.report("E0212", `layer \`${what}\` has no \`${name}\``, at, { also: [{ span: layer.decl.name.span, text: "declared here" }], help: didYouMean(name, layer.methods.keys()) });
   }
   if (inputs.length !== method.inputs.length) {
@@ -292,7 +292,7 @@ export function applyMethod(cx: Context, layer: LayerInstance, name: string, inp
       also: [{ span: method.name.span, text: "its inputs are declared here" }],
     });
   }
-  if (cx.broken.has(layer.decl) && !cx.alone) return poison;
+  if (cx.broken.has(layer.decl) && !cx.alone) return cx.broke();
   if (cx.frames.length > MAX_DEPTH) return cx.report("E0223", `layer \`${what}\` applies itself without end`, at);
   const scope = newScope(layer.scope);
   const ready = method.inputs.map((p, i) => bindInput(cx, layer, p, inputs[i] ?? poison, at, scope));

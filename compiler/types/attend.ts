@@ -1,0 +1,152 @@
+// `attend[e](q, k, v, over: t, mask: …)`: one graph op. The key tokens lie on the axis `s`: k and v are renamed.
+// Which axis is contracted stands in the brackets; without them it is the last axis that q and k both end in.
+// Refuses masks that are scores, tokens without the axis, and values whose own axis cannot be told.
+
+import type { Dim } from "../dim/dim.ts";
+import { dimEqual, dimValue } from "../dim/dim.ts";
+import type { NodeId } from "../graph/graph.ts";
+import type { ScalarExpr } from "../scalar/expr.ts";
+import { children } from "../scalar/expr.ts";
+import type { BuiltinCall } from "./builtin_call.ts";
+import { bracketName, nodeOf, valueOf } from "./builtin_call.ts";
+import { numberOf } from "./operators.ts";
+import { axesOf, axesText, refuse, reportSizes } from "./tensors.ts";
+import type { MaskValue, ScoreValue, Value } from "./values.ts";
+import { describe, poison } from "./values.ts";
+
+const KEY = "s";
+
+interface Axis { readonly name: string; readonly size: Dim }
+
+/** Attribute names that an expression reads on one side, sorted. */
+export function attributesOf(exprs: readonly (ScalarExpr | undefined)[], side: "q" | "k"): string[] {
+  const out = new Set<string>();
+  const visit = (e: ScalarExpr): void => {
+    if (e.kind === "attr" && e.side === side) out.add(e.name);
+    children(e).forEach(visit);
+  };
+  for (const e of exprs) if (e) visit(e);
+  return [...out].sort();
+}
+
+export function attendValue(call: BuiltinCall): Value {
+  const { cx, env, expr } = call;
+  const at = expr.span;
+  const span = (name: string) => call.args.get(name)?.value.span ?? at;
+  const [q, k0, v0] = [nodeOf(call, "q"), nodeOf(call, "k"), nodeOf(call, "v")];
+  const mask = predicate(call, "mask");
+  const score = predicate(call, "score");
+  const over = call.args.get("over");
+  const query = over ? bracketName(call, over.value) : undefined;
+  const keysArg = call.args.get("keys");
+  const keys = keysArg ? bracketName(call, keysArg.value) : query;
+  const run = cx.run;
+  if (q === undefined || k0 === undefined || v0 === undefined || query === undefined || keys === undefined || mask === undefined || score === undefined || !run) return poison;
+
+  for (const [name, node, axis] of [["q", q, query], ["k", k0, keys], ["v", v0, keys]] as const) {
+    if (!axesOf(cx, node).some((a) => a.name === axis)) {
+      return cx.report("E0213", `${cx.quote(span(name), `\`${name}\``)} has no axis \`${axis}\``, span(name), {
+        label: axesText(cx, node), also: over ? [{ span: over.value.span, text: "the axis of the tokens" }] : [],
+        help: name === "q" ? undefined : "where keys are other tokens than queries, write `keys: u` with their axis",
+      });
+    }
+    if (axesOf(cx, node).some((a) => a.name === KEY)) {
+      return cx.report("E0216", `${cx.quote(span(name), `\`${name}\``)} has an axis \`${KEY}\`, which \`attend\` uses for the key tokens`, span(name), { help: "rename it first" });
+    }
+  }
+  const width = contracted(call, axesOf(cx, q), axesOf(cx, k0));
+  if (width === undefined) return poison;
+  for (const [name, node] of [["q", q], ["k", k0]] as const) {
+    if (!axesOf(cx, node).some((a) => a.name === width)) return cx.report("E0213", `${cx.quote(span(name), `\`${name}\``)} has no axis \`${width}\``, span(name), { label: axesText(cx, node) });
+  }
+  const value = valueAxis(call, width, axesOf(cx, k0), axesOf(cx, v0), v0);
+  if (value === undefined) return poison;
+  if (clash(call, q, k0, v0, [query, keys])) return poison;
+
+  const scaleValue = call.args.has("scale") ? valueOf(call, "scale") : undefined;
+  if (scaleValue && scaleValue.kind !== "float" && scaleValue.kind !== "int" && scaleValue.kind !== "poison") {
+    return cx.report("E0224", `\`scale\` is a number known when the model is built, and this is ${describe(scaleValue)}`, span("scale"), { help: "multiply q by it instead" });
+  }
+  const size = dimValue(axesOf(cx, q).find((a) => a.name === width)?.size ?? axesOf(cx, q)[0]?.size ?? { terms: [] });
+  const scale = (scaleValue ? numberOf(scaleValue) : undefined) ?? (size ? 1 / Math.sqrt(size) : 1);
+  cx.noteAttention(env.path, mask, score, mask?.span ?? at);
+
+  return cx.emit(env, at, (make) => {
+    let [k, v] = [make.rename(k0, keys, KEY), make.rename(v0, keys, KEY)];
+    let keyAttribute = (n: string): NodeId => run.leaves.attribute("key", n);
+    const hooked = run.leaves.attendHook?.(attentionPath(run.attended, env.path), k, v);
+    if (hooked) {
+      ({ k, v } = hooked);
+      keyAttribute = hooked.keyAttribute ?? keyAttribute;
+    }
+    // A mask parameter of a layer that is checked alone says nothing about attributes.
+    const known = [mask?.expr, score?.expr];
+    const gather = (side: "q" | "k"): Record<string, NodeId> =>
+      Object.fromEntries(attributesOf(known, side).map((n) => {
+        cx.made.reads.add(n);
+        return [n, side === "q" ? run.leaves.attribute("query", n) : keyAttribute(n)];
+      }));
+    return make.attend(q, k, v, {
+      query, key: KEY, width, value, scale, ...(mask ? { mask: mask.expr } : {}), ...(score ? { score: score.expr } : {}),
+      queryAttrs: gather("q"), keyAttrs: gather("k"),
+    });
+  }, (f) => refuse(cx, f, at, [span("q"), span("k"), span("v")]));
+}
+
+/** The path of a layer's first attention; later ones of the same layer are numbered. */
+function attentionPath(attended: Map<string, number>, path: string): string {
+  const n = (attended.get(path) ?? 0) + 1;
+  attended.set(path, n);
+  return n === 1 ? path : `${path}.${n}`;
+}
+
+/** A mask or score argument; null where there is none, undefined after a report. */
+function predicate<K extends "mask" | "score">(call: BuiltinCall, kind: K): (K extends "mask" ? MaskValue : ScoreValue) | null | undefined {
+  type P = K extends "mask" ? MaskValue : ScoreValue;
+  const v = valueOf(call, kind);
+  if (v.kind === "absent") return null;
+  if (v.kind === "poison") return undefined;
+  if (v.kind === kind) return v as P;
+  const other = kind === "mask" ? "score" : "mask";
+  call.cx.report("E0202", `\`${kind}\` of \`attend\` is a ${kind}, and this is ${describe(v)}`, call.args.get(kind)?.value.span ?? call.expr.span, {
+    label: describe(v), help: v.kind === other ? `give it as \`${other}: …\`` : undefined,
+  });
+  return undefined;
+}
+
+function contracted(call: BuiltinCall, q: readonly Axis[], k: readonly Axis[]): string | undefined {
+  const { cx, expr } = call;
+  const item = expr.brackets?.items[0] ?? call.args.get("width")?.value;
+  if (item) return bracketName(call, item);
+  const [a, b] = [q[q.length - 1]?.name, k[k.length - 1]?.name];
+  if (a !== undefined && a === b) return a;
+  cx.report("E0226", "`attend` needs the axis that q and k are contracted over", expr.callee.span, { help: "write it in brackets: `attend[e](q, k, v, over: t)`" });
+  return undefined;
+}
+
+function valueAxis(call: BuiltinCall, width: string, k: readonly Axis[], v: readonly Axis[], node: NodeId): string | undefined {
+  if (v.some((a) => a.name === width)) return width;
+  const own = v.filter((a) => !k.some((b) => b.name === a.name));
+  if (own.length === 1) return own[0]?.name;
+  call.cx.report("E0213", `${call.cx.quote(call.args.get("v")?.value.span ?? call.expr.span, "`v`")} has no axis \`${width}\`, and no single axis of its own`, call.args.get("v")?.value.span ?? call.expr.span, { label: axesText(call.cx, node) });
+  return undefined;
+}
+
+/** Sizes that disagree between q, k and v, apart from the token axes; reported with both places. */
+function clash(call: BuiltinCall, q: NodeId, k: NodeId, v: NodeId, tokens: readonly string[]): boolean {
+  const { cx, expr } = call;
+  const of = (name: string, node: NodeId) => ({ span: call.args.get(name)?.value.span ?? expr.span, axes: axesOf(cx, node) });
+  const all = [of("q", q), of("k", k), of("v", v)];
+  for (let i = 0; i < all.length; i++) {
+    for (const x of all[i]?.axes ?? []) {
+      if (tokens.includes(x.name)) continue;
+      for (const other of all.slice(0, i)) {
+        const y = other.axes.find((a) => a.name === x.name);
+        if (!y || dimEqual(x.size, y.size)) continue;
+        if (!cx.alone) reportSizes(cx, expr.callee.span, x.name, { span: other.span, size: y.size }, { span: all[i]?.span ?? expr.span, size: x.size });
+        return true;
+      }
+    }
+  }
+  return false;
+}

@@ -1,0 +1,102 @@
+// What must hold of a model as a whole: nothing that is predicted lacks a head, a loss or a sampler; nothing is trained that no task
+// reaches; every weight learns or is frozen. In: the parts of a model. Out: diagnostics at the part that is missing or in vain.
+
+import type { Span } from "../../grammar/source.ts";
+import type { Ident, SampleMember } from "../ast/nodes.ts";
+import type { CheckedNetwork } from "./build_network.ts";
+import type { Context } from "./context.ts";
+import type { LossTerm, MixEntry, Process, Sampler, Stream, Task } from "./model.ts";
+import { segmentsOf } from "./tasks.ts";
+
+export interface Parts {
+  readonly streams: readonly Stream[];
+  readonly tasks: readonly Task[];
+  readonly processes: readonly Process[];
+  readonly losses: readonly LossTerm[];
+  readonly mix: readonly MixEntry[];
+  readonly samplers: readonly Sampler[];
+  readonly hasLoss: boolean;
+  readonly hasMix: boolean;
+  readonly lossSpan: Span | undefined;
+  readonly mixSpan: Span | undefined;
+  readonly sampleSpans: readonly SampleMember[];
+}
+
+export function checkModel(cx: Context, name: Ident, p: Parts, network: CheckedNetwork | undefined): void {
+  const before = cx.errors;
+  if (p.streams.length === 0) cx.report("E0315", `model \`${name.text}\` has no tokens`, name.span, { help: "write `tokens text = bytes()`" });
+  if (p.tasks.length === 0) cx.report("E0315", `model \`${name.text}\` has no task`, name.span, { help: "write `task write(line: text) = <bos> predict text(line) <eos>`" });
+  if (!p.hasLoss && p.tasks.length > 0) cx.report("E0315", `model \`${name.text}\` has no loss`, name.span, { help: `write \`loss = next_token(${p.streams.find((s) => s.kind === "text")?.name ?? "text"})\`` });
+  predictions(cx, p);
+  losses(cx, p);
+  mixes(cx, p);
+  literals(cx, p);
+  if (network && cx.errors === before) gradients(cx, p, network);
+}
+
+/** Where each stream is predicted first. */
+function predicted(p: Parts): Map<string, { readonly task: Task; readonly span: Span }> {
+  const out = new Map<string, { task: Task; span: Span }>();
+  for (const task of p.tasks) for (const s of segmentsOf(task.items)) if (s.kind === "predict" && !out.has(s.stream)) out.set(s.stream, { task, span: s.span });
+  return out;
+}
+
+function predictions(cx: Context, p: Parts): void {
+  for (const [name, where] of predicted(p)) {
+    const stream = p.streams.find((s) => s.name === name);
+    if (!stream) continue;
+    const also = [{ span: where.span, text: `task \`${where.task.name}\` predicts it here` }];
+    const continuous = stream.kind === "continuous";
+    if (continuous && !p.processes.some((x) => x.stream === name)) {
+      cx.report("E0314", `stream \`${name}\` holds numbers and is predicted without a process`, stream.span, { also, help: `write \`process noising on ${name} = diffusion()\`` });
+    }
+    if (p.hasLoss && !p.losses.some((l) => l.stream === name)) {
+      cx.report("E0302", `stream \`${name}\` is predicted and has no loss`, stream.span, { also, help: `add \`${continuous ? "denoise" : "next_token"}(${name})\` to \`loss\`` });
+    }
+    if (!p.samplers.some((s) => s.stream === name) && !p.sampleSpans.some((s) => s.stream.text === name)) {
+      cx.report("E0303", `stream \`${name}\` is predicted and has no sampler`, stream.span, { also, help: `write \`sample ${name} = ${continuous ? (p.processes.find((x) => x.stream === name)?.kind === "flow" ? "euler(steps: 50)" : "ddim(steps: 50)") : "nucleus(p: 0.9)"}\`` });
+    }
+  }
+}
+
+function losses(cx: Context, p: Parts): void {
+  const reached = predicted(p);
+  for (const l of p.losses) {
+    if (reached.has(l.stream) || p.tasks.length === 0) continue;
+    cx.report("E0304", `no task predicts stream \`${l.stream}\`, so \`${l.name}\` is never counted`, l.span, { help: `predict it in a task, or remove the term` });
+  }
+}
+
+function mixes(cx: Context, p: Parts): void {
+  if (!p.hasMix) return;
+  for (const t of p.tasks) {
+    if (p.mix.some((m) => m.task === t.name)) continue;
+    cx.report("E0305", `task \`${t.name}\` is not in the mix`, t.span, { also: p.mixSpan ? [{ span: p.mixSpan, text: "the mix" }] : [], help: `add it, with weight 0 where it is only sampled: \`+ 0.0 * ${t.name}\`` });
+  }
+  if (p.mix.length > 0 && p.mix.every((m) => m.weight === 0)) cx.report("E0319", "every task has weight 0", p.mixSpan ?? p.mix[0]?.span ?? { source: "", start: 0, end: 0 }, { help: "give one of them a weight above 0" });
+}
+
+/** Literal tokens are words of a text stream. */
+function literals(cx: Context, p: Parts): void {
+  if (p.streams.some((s) => s.kind === "text")) return;
+  for (const t of p.tasks) {
+    const literal = t.items.find((i) => i.kind === "literal");
+    if (!literal) continue;
+    cx.report("E0315", "literal tokens belong to a text stream, and the model has none", literal.span, { help: "add one: `tokens text = bytes()`" });
+    return;
+  }
+}
+
+function gradients(cx: Context, p: Parts, network: CheckedNetwork): void {
+  const learned = new Set<string>();
+  const counted = new Set(p.losses.map((l) => l.stream));
+  for (const [stream, weights] of network.reached) if (counted.has(stream)) for (const w of weights) learned.add(w);
+  for (const w of cx.made.parameters) {
+    if (learned.has(w.path) || w.frozen) continue;
+    const read = cx.made.used.has(w.path);
+    cx.report("E0308", `weight \`${w.path.split(".").pop() ?? w.path}\` gets no gradient`, w.span, {
+      label: read ? "no loss depends on it smoothly" : "never read", notes: [`the first one is \`${w.path}\``],
+      help: read ? "write `frozen param` where that is meant" : "use it, or remove it",
+    });
+  }
+}

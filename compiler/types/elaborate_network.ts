@@ -1,0 +1,31 @@
+// A checked model's layers on the graph builder of a program. In: Model, builder, leaves. Out: embed, body, head as functions.
+// The layers are those the check made, so weights and paths are the same in every program. A diagnostic here is a bug.
+
+import type { GraphBuilder } from "../graph/builder.ts";
+import type { NodeId } from "../graph/graph.ts";
+import { newRun } from "./context.ts";
+import { newContext } from "./elaborate.ts";
+import { applyLayer, takes } from "./layers.ts";
+import type { Model } from "./model.ts";
+import type { ElaborateNetwork, Leaves, Network } from "./network.ts";
+import type { LayerValue } from "./values.ts";
+import { tensor } from "./values.ts";
+
+export const elaborateNetwork: ElaborateNetwork = (model: Model, builder: GraphBuilder, leaves: Leaves): Network => {
+  const cx = newContext();
+  cx.attributes = model.attributes.map((a) => a.name);
+  cx.run = newRun(builder, leaves);
+  const apply = (layer: LayerValue | undefined, what: string, x: NodeId): NodeId => {
+    if (!layer) throw new Error(`model ${model.name} has no ${what}`);
+    const out = applyLayer(cx, layer, takes(layer) === 0 ? [] : [tensor(x)], layer.span);
+    const [first] = cx.diagnostics();
+    if (first) throw new Error(`${what} of a checked model does not elaborate: ${first.code} ${first.message}`);
+    if (out.kind !== "tensor") throw new Error(`${what} of a checked model gives no tensor`);
+    return out.node;
+  };
+  return {
+    embed: (stream, input) => apply(model.network.embed.get(stream), `embed of ${stream}`, input),
+    body: (x) => apply(model.network.body, "body", x),
+    head: (stream, h) => apply(model.network.head.get(stream), `head of ${stream}`, h),
+  };
+};

@@ -1,0 +1,144 @@
+// Calling what is declared with `fn`, `mask`, `score`, `router`, `route`, `process` and `tokenizer`.
+// A mask or score becomes one ScalarExpr over token attributes, whatever functions and other masks it is made of.
+// Routers, routes and processes of one's own are checked and then said to be not built yet.
+
+import type { Span } from "../../grammar/source.ts";
+import type { Arg, FnDecl, Ident, MaskDecl, ProcessDecl, RouteDecl, RouterDecl, ScoreDecl } from "../ast/nodes.ts";
+import type { ScalarExpr } from "../scalar/expr.ts";
+import * as S from "../scalar/expr.ts";
+import { bindParameters, newScope, signatureOf, wantedOf } from "./calls.ts";
+import type { Callee } from "./calls.ts";
+import type { Context } from "./context.ts";
+import { toScalar } from "./operators.ts";
+import { bind } from "./scope.ts";
+import type { Env, Scope, Value } from "./values.ts";
+import { describe, poison, scalar } from "./values.ts";
+
+const MAX_DEPTH = 120;
+
+const calleeOf = (cx: Context, decl: { name: Ident; params: FnDecl["params"] }): Callee => ({
+  name: decl.name.text, declared: decl.name.span, signature: signatureOf(cx, decl.name, decl.params),
+});
+
+export function callFunction(cx: Context, decl: FnDecl, home: Scope, args: readonly Arg[], at: Span, env: Env): Value {
+  if (cx.frames.length > MAX_DEPTH) return cx.report("E0223", `function \`${decl.name.text}\` calls itself without end`, at);
+  if (cx.broken.has(decl)) return cx.broke();
+  const scope = newScope(home, true);
+  return cx.within(`function \`${decl.name.text}\``, at, () => {
+    const bound = bindParameters(cx, calleeOf(cx, decl), decl.params.map(wantedOf), args, at, env, scope, env.path);
+    for (const p of decl.params) {
+      const v = bound.get(p.name.text)?.value;
+      if (p.axes && v?.kind === "tensor" && !inputAxes(cx, p.name, p.axes, v.node, scope, at)) return poison;
+    }
+    return cx.evaluate.expr(cx, decl.body, { scope, path: env.path, exact: false, inForward: env.inForward });
+  });
+}
+
+/** Checks `x[t, d]` of a function and binds the axis names that are new. */
+function inputAxes(cx: Context, name: Ident, axes: readonly Ident[], node: number, scope: Scope, at: Span): boolean {
+  const has = cx.run?.builder.type(node).axes ?? [];
+  for (const a of axes) {
+    const known = scope.find(a.text)?.value();
+    const wanted = known?.kind === "axis" ? known.name : a.text;
+    const found = has.find((x) => x.name === wanted);
+    if (!found) {
+      cx.report("E0213", `\`${name.text}\` needs axis \`${wanted}\`, which is missing here`, at, {
+        label: `its axes are ${has.map((x) => `\`${x.name}\``).join(", ")}`, also: [{ span: a.span, text: "asked for here" }],
+      });
+      return false;
+    }
+    if (known?.kind !== "axis") scope.set(a.text, { kind: "axis", name: a.text, size: found.size, span: a.span }, a.span, "axis");
+  }
+  return true;
+}
+
+export function makeMask(cx: Context, decl: MaskDecl, home: Scope, args: readonly Arg[], at: Span, env: Env): Value {
+  const scope = newScope(home, true);
+  if (cx.frames.length > MAX_DEPTH) return cx.report("E0223", `mask \`${decl.name.text}\` contains itself without end`, at);
+  if (cx.broken.has(decl) && !cx.alone) return cx.broke();
+  return cx.within(`mask \`${decl.name.text}\``, at, () => {
+    bindParameters(cx, calleeOf(cx, decl), decl.params.map(wantedOf), args, at, env, scope, env.path);
+    return maskBody(cx, decl, scope, at);
+  });
+}
+
+/** The mask of a declaration whose parameters are bound in `scope`. */
+export function maskBody(cx: Context, decl: MaskDecl, scope: Scope, at: Span): Value {
+  const [q, k] = decl.subjects;
+  if (q) bind(cx, scope, q, { kind: "subject", side: "q" }, "input", "token");
+  if (k) bind(cx, scope, k, { kind: "subject", side: "k" }, "input", "token");
+  if (q && !k) {
+    return cx.report("E0209", `mask \`${decl.name.text}\` names one token, and a mask is about two`, q.span, { help: `write \`(${q.text}, k)\`: the token that looks, and the one looked at` });
+  }
+  const extra = decl.subjects[2];
+  if (extra) return cx.report("E0210", "a mask is about two tokens", extra.span);
+  setInfo(scope);
+  const v = cx.evaluate.expr(cx, decl.body, { scope, path: "", exact: false, inForward: false });
+  if (v.kind === "mask") return { ...v, text: cx.text(at) ?? decl.name.text };
+  if (v.kind === "poison") return poison;
+  const expr = toScalar(v);
+  if (!expr || expr.type !== "bool") {
+    return cx.report("E0202", `the body of mask \`${decl.name.text}\` is ${describe(v)}, not a condition`, decl.body.span, {
+      help: v.kind === "score" ? "a score changes a logit; declare it with `score`" : "a mask says which pairs may attend: `q.pos >= k.pos`",
+    });
+  }
+  noteReads(cx, expr, decl.body.span);
+  return { kind: "mask", expr, text: cx.text(at) ?? decl.name.text, span: at };
+}
+
+export function makeScore(cx: Context, decl: ScoreDecl, home: Scope, args: readonly Arg[], at: Span, env: Env): Value {
+  const scope = newScope(home, true);
+  if (cx.broken.has(decl) && !cx.alone) return cx.broke();
+  return cx.within(`score \`${decl.name.text}\``, at, () => {
+    bindParameters(cx, calleeOf(cx, decl), decl.params.map(wantedOf), args, at, env, scope, env.path);
+    return scoreBody(cx, decl, scope, at);
+  });
+}
+
+export function scoreBody(cx: Context, decl: ScoreDecl, scope: Scope, at: Span): Value {
+  const [s, q, k] = decl.subjects;
+  if (s) bind(cx, scope, s, scalar(S.name("s", "f32")), "input", "logit");
+  if (q) bind(cx, scope, q, { kind: "subject", side: "q" }, "input", "token");
+  if (k) bind(cx, scope, k, { kind: "subject", side: "k" }, "input", "token");
+  setInfo(scope);
+  const v = cx.evaluate.expr(cx, decl.body, { scope, path: "", exact: false, inForward: false });
+  if (v.kind === "poison") return poison;
+  if (v.kind === "score") return v;
+  const expr = toScalar(v);
+  if (!expr || expr.type === "bool") {
+    return cx.report("E0202", `the body of score \`${decl.name.text}\` is ${v.kind === "mask" || expr ? "a condition" : describe(v)}, not a number`, decl.body.span, {
+      help: v.kind === "mask" || expr ? "a condition on two tokens is a `mask`" : "a score gives the new logit: `limit * tanh(s / limit)`",
+    });
+  }
+  noteReads(cx, expr, decl.body.span);
+  return { kind: "score", expr: S.unary("to_f32", expr), text: cx.text(at) ?? decl.name.text, span: at };
+}
+
+/** `head` and `layer` may be read in masks and scores. */
+function setInfo(scope: Scope): void {
+  for (const n of ["head", "layer"]) if (!scope.entries.has(n)) scope.set(n, scalar(S.name(n, "i32")), null, "builtin");
+}
+
+function noteReads(cx: Context, expr: ScalarExpr, at: Span): void {
+  const visit = (e: ScalarExpr): void => {
+    if (e.kind === "name" && (e.name === "head" || e.name === "layer")) cx.later("E0407", `reading \`${e.name}\` in a mask or score is not built yet`, at);
+    S.children(e).forEach(visit);
+  };
+  visit(expr);
+}
+
+/** Parameters of a declaration that is checked and not built: bound, and its kind told. */
+export function makeOther(cx: Context, decl: RouterDecl | RouteDecl | ProcessDecl, home: Scope, args: readonly Arg[], at: Span, env: Env): Value {
+  const scope = newScope(home, true);
+  const name = decl.name.text;
+  return cx.within(`${decl.kind} \`${name}\``, at, () => {
+    bindParameters(cx, calleeOf(cx, decl), decl.params.map(wantedOf), args, at, env, scope, env.path);
+    if (decl.kind === "route") return cx.evaluate.expr(cx, decl.body, { scope, path: env.path, exact: false, inForward: false });
+    if (decl.kind === "router") {
+      cx.later("E0401", `router \`${name}\` checks, but routers are not built yet`, at);
+      return { kind: "route", learned: true, branches: [] };
+    }
+    cx.later("E0402", `process \`${name}\` checks, but processes of one's own are not built yet`, at, { help: "`diffusion` and `flow` are built" });
+    return { kind: "process", name };
+  });
+}

@@ -1,0 +1,62 @@
+// `a.b`: attributes of tokens, axes of streams, parts and weights of layers, names of modules.
+// Refuses a member the thing does not have, with the nearest one it has.
+
+import { didYouMean } from "../../grammar/suggest.ts";
+import type { Span } from "../../grammar/source.ts";
+import type { Ident } from "../ast/nodes.ts";
+import * as S from "../scalar/expr.ts";
+import type { Context } from "./context.ts";
+import type { Env, Value } from "./values.ts";
+import { describe, poison, scalar, tensor } from "./values.ts";
+
+/** Attributes every token has. docs/language.md says what each means. */
+export const tokenAttributes = ["pos", "doc", "span", "stream", "task", "role", "row", "col", "frame", "scale", "time"] as const;
+
+export const isAttribute = (cx: Context, name: string): boolean =>
+  (tokenAttributes as readonly string[]).includes(name) || cx.attributes.includes(name);
+
+export function memberOf(cx: Context, target: Value, name: Ident, targetSpan: Span, at: Span, env: Env): Value {
+  const text = name.text;
+  if (text === "") return poison;
+  switch (target.kind) {
+    case "poison": return poison;
+    case "subject": {
+      // Outside a model nothing is known about declared attributes, so every word may be one.
+      if (!isAttribute(cx, text) && (!cx.alone || target.side === "token")) {
+        return cx.report("E0221", `tokens have no attribute \`${text}\``, name.span, {
+          help: didYouMean(text, [...tokenAttributes, ...cx.attributes]) ?? `the attributes are ${tokenAttributes.map((a) => `\`${a}\``).join(", ")}`,
+        });
+      }
+      if (target.side !== "token") return scalar(S.attr(target.side, text));
+      if (!cx.run) return cx.report("E0227", "tensors exist only while a layer is applied", at);
+      cx.made.reads.add(text);
+      return tensor(cx.run.leaves.attribute("query", text));
+    }
+    case "stream": {
+      const axis = target.axes.get(text);
+      if (axis) return axis;
+      if (target.id === undefined) return poison;
+      return cx.report("E0212", `stream \`${target.name}\` has no \`${text}\``, name.span, {
+        help: didYouMean(text, target.axes.keys()) ?? `it has ${[...target.axes.keys()].map((a) => `\`${a}\``).join(", ")}`,
+      });
+    }
+    case "layer": {
+      if (target.form.kind === "unknown") return poison;
+      if (target.form.kind !== "instance") break;
+      const { scope, decl } = target.form;
+      const entry = scope.entries.get(text);
+      if (entry && entry.origin === "member") return entry.value();
+      const parts = [...scope.entries].filter(([, e]) => e.origin === "member").map(([n]) => n);
+      return cx.report("E0212", `layer \`${decl.name.text}\` has no part \`${text}\``, name.span, {
+        help: didYouMean(text, parts), also: [{ span: decl.name.span, text: "declared here" }],
+      });
+    }
+    case "module": {
+      const entry = target.scope.entries.get(text);
+      if (entry) return entry.value();
+      return cx.report("E0207", `module \`${target.name}\` has no \`${text}\``, name.span, { help: didYouMean(text, target.scope.entries.keys()) });
+    }
+  }
+  void env;
+  return cx.report("E0212", `${cx.quote(targetSpan, "this")} is ${describe(target)} and has no parts`, name.span);
+}

@@ -1,0 +1,135 @@
+// Files and what they import. In: the source of one file and a Loader. Out: for every file reached, its tree and the scope its
+// declarations live in. The library's everyday names are there without `use`; a file's own names come before them.
+// Refuses unknown modules, names a module does not have, imports in a circle, and names declared twice in a file.
+
+import { didYouMean } from "../../grammar/suggest.ts";
+import type { Source, Span } from "../../grammar/source.ts";
+import type { Decl, Ident, Module, UseDecl } from "../ast/nodes.ts";
+import { parseModule } from "../ast/parse_module.ts";
+import { constants, primitives } from "./builtins.ts";
+import { newScope } from "./calls.ts";
+import type { Context } from "./context.ts";
+import { bind } from "./scope.ts";
+import type { Entry, Scope, Value } from "./values.ts";
+import { poison } from "./values.ts";
+
+/** Where modules come from: `std.blocks` from the library, `other` from beside the file that uses it. */
+export interface Loader {
+  load(module: string, from: string): Source | undefined;
+}
+
+/** Modules of the library whose names need no `use`. */
+export const everyday = ["std.layers", "std.norms", "std.attention", "std.mlp", "std.positions", "std.time", "std.masks", "std.scores"] as const;
+export const libraryModules = [...everyday, "std.blocks", "std.routers"] as const;
+
+export interface LinkedFile {
+  readonly source: Source;
+  readonly module: Module;
+  readonly scope: Scope;
+  /** From the library: its declarations are tested with the library, not with every file. */
+  readonly library: boolean;
+}
+
+export class Files {
+  readonly #cx: Context;
+  readonly #loader: Loader;
+  readonly #files = new Map<string, LinkedFile>();
+  readonly #open: string[] = [];
+  #base: Scope | undefined;
+
+  constructor(cx: Context, loader: Loader) {
+    this.#cx = cx;
+    this.#loader = loader;
+  }
+
+  get all(): readonly LinkedFile[] {
+    return [...this.#files.values()];
+  }
+
+  /** Parses and links one file and everything it uses. */
+  link(source: Source, library = false): LinkedFile {
+    const old = this.#files.get(source.path);
+    if (old) return old;
+    const cx = this.#cx;
+    cx.sources.set(source.path, source);
+    const { module, diagnostics } = parseModule(source);
+    cx.bag.addAll(diagnostics);
+    const scope = newScope(this.#everyday(), true);
+    const file: LinkedFile = { source, module, scope, library };
+    this.#files.set(source.path, file);
+    this.#open.push(source.path);
+    for (const d of module.decls) declare(cx, scope, d);
+    for (const u of module.uses) this.#use(u, file);
+    this.#open.pop();
+    return file;
+  }
+
+  #use(u: UseDecl, file: LinkedFile): void {
+    const cx = this.#cx;
+    const name = u.path.map((p) => p.text).join(".");
+    if (u.path.some((p) => p.text === "")) return;
+    const at: Span = { ...u.span, start: u.path[0]?.span.start ?? u.span.start, end: u.path[u.path.length - 1]?.span.end ?? u.span.end };
+    const source = this.#loader.load(name, file.source.path);
+    const locals: readonly Ident[] = u.names ? u.names.map((n) => n.local) : u.path.slice(-1);
+    if (!source) {
+      cx.report("E0205", `there is no module \`${name}\``, at, {
+        help: name.startsWith("std.") ? (didYouMean(name, libraryModules) ?? `the library has ${libraryModules.map((m) => `\`${m}\``).join(", ")}`) : "a module is a `.heddle` file beside this one",
+      });
+      for (const l of locals) if (l.text !== "") file.scope.set(l.text, poison, l.span, "file");
+      return;
+    }
+    if (this.#open.includes(source.path)) {
+      const round = [...this.#open.slice(this.#open.indexOf(source.path)), source.path].map((p) => `\`${p}\``);
+      cx.report("E0206", `module \`${name}\` is being read already: ${round.join(" uses ")}`, at, { help: "move what both need into a third file" });
+      for (const l of locals) if (l.text !== "") file.scope.set(l.text, poison, l.span, "file");
+      return;
+    }
+    const target = this.link(source, name.startsWith("std."));
+    if (u.names === null) {
+      const last = u.path[u.path.length - 1];
+      if (last) bind(cx, file.scope, last, { kind: "module", name, scope: target.scope }, "file", "import");
+      return;
+    }
+    for (const n of u.names) {
+      const entry = target.scope.entries.get(n.name.text);
+      if (n.name.text === "") continue;
+      if (!entry) {
+        const value = cx.report("E0207", `module \`${name}\` has no \`${n.name.text}\``, n.name.span, { help: didYouMean(n.name.text, target.scope.entries.keys()) });
+        file.scope.set(n.local.text, value, n.local.span, "file");
+      } else this.#import(file.scope, n.local, entry);
+    }
+  }
+
+  #import(scope: Scope, local: Ident, entry: Entry): void {
+    const own = scope.entries.get(local.text);
+    if (own?.span) {
+      this.#cx.report("E0203", `\`${local.text}\` is imported and declared`, local.span, { also: [{ span: own.span, text: "declared here" }], help: `import it under another name: \`${local.text} as …\`` });
+      return;
+    }
+    scope.setLazy(local.text, entry.value, local.span, "file");
+  }
+
+  /** Built-in names, then those of the everyday library; read when first needed. */
+  #everyday(): Scope {
+    if (this.#base) return this.#base;
+    const builtins = newScope(null, true);
+    for (const name of Object.keys(primitives)) builtins.set(name, { kind: "builtin", name }, null, "builtin");
+    for (const [name, value] of constants) builtins.set(name, value, null, "builtin");
+    const scope = newScope(builtins, true);
+    this.#base = scope;
+    for (const name of everyday) {
+      const source = this.#loader.load(name, "");
+      if (!source) continue;
+      const file = this.link(source, true);
+      for (const [n, e] of file.scope.entries) scope.entries.set(n, { span: null, origin: "library", value: e.value });
+    }
+    return scope;
+  }
+}
+
+/** Binds what a file declares. Models, variants, stages and train blocks are no values. */
+function declare(cx: Context, scope: Scope, d: Decl): void {
+  if (d.kind === "train" || d.kind === "stage") return;
+  const value: Value = d.kind === "model" || d.kind === "variant" ? poison : { kind: "decl", decl: d, scope };
+  bind(cx, scope, d.name, value, "file", d.kind);
+}
