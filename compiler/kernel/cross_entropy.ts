@@ -8,7 +8,7 @@ import { floor, total } from "./attention_pairs.ts";
 import type { KernelParts, Point } from "./body.ts";
 import { Body, spaceSize } from "./body.ts";
 import type { Target } from "./kernel.ts";
-import { ceilDiv, constantOf, coordinates, max, min } from "./space.ts";
+import { ceilDiv, constantOf, coordinates, forEachRun, max, min } from "./space.ts";
 import type { CrossEntropyRowSpec, KernelShape } from "./templates.ts";
 import { tidy } from "./tidy.ts";
 
@@ -74,7 +74,7 @@ function rowPerInvocation(parts: KernelParts, spec: CrossEntropyRowSpec, lanes: 
     finishLoss(body, spec, row, top, mass);
     if (!spec.dlogits) return;
     const { pull, share } = pulls(body, spec, row, mass);
-    body.loop(i32(0), spec.vocab.size, 1, (inner, at) => finishGradient(inner, spec, row, at, top, share, pull));
+    forEachRun(body, [spec.vocab], 1, (inner, [at = {}]) => finishGradient(inner, spec, row, at[spec.vocab.name] ?? i32(0), top, share, pull));
   });
   return { workgroup: [lanes, 1, 1], grid: [ceilDiv(rows, lanes), i32(1), i32(1)], arrays: parts.arrays, body: tidy(parts, b.stmts) };
 }
@@ -84,6 +84,11 @@ function eachBlock(
   b: Body, size: ScalarExpr, first: ScalarExpr, step: number, count: number,
   visit: (b: Body, classes: readonly { at: ScalarExpr; exists: ScalarExpr | undefined }[]) => void,
 ): void {
+  const few = constantOf(size);
+  if (few !== undefined && few <= count) {
+    visit(b, Array.from({ length: few }, (_, i) => ({ at: i32(i), exists: undefined })));
+    return;
+  }
   const whole = constantOf(size) !== undefined && (constantOf(size) as number) % step === 0;
   b.loop(first, size, step, (inner, from) => visit(inner, Array.from({ length: count }, (_, i) => {
     const at = add(from, i32(i));

@@ -57,8 +57,8 @@ export class Prover {
     if (value !== undefined) return value >= 0;
     const bad = [...p.values()].filter((m) => this.#bad(m));
     if (bad.length === 0 || this.#plain(p)) return true;
-    // Nothing positive is left to pay with, unless a guard itself says that only zero is left.
-    if (bad.length === p.size && allNegative(p, bad, (a) => this.nonneg(a)) && !guards.some((g) => allNegative(g, [...g.values()], (a) => this.nonneg(a)))) return false;
+    // Nothing positive is left to pay with, unless a fact itself says that only zero is left.
+    if (bad.length === p.size && allNegative(p, bad, (a) => this.nonneg(a)) && !this.#facts(p, guards).some((g) => allNegative(g, [...g.values()], (a) => this.nonneg(a)))) return false;
     if (depth === 0 || this.#budget-- <= 0) return false;
     const key = polyText(p);
     if (seen.has(key)) return false;
