@@ -4,9 +4,12 @@ import { describe, expect, test } from "vitest";
 import type { Graph } from "../../compiler/graph/graph.ts";
 import { product, shapeOf } from "../../compiler/graph/value.ts";
 import { spread } from "../graph/cases.ts";
-import { check } from "./check.ts";
+import { templates } from "../../compiler/kernel/all_templates.ts";
+import { mergeDispatches } from "../../compiler/kernel/merge.ts";
+import { scheduleGraph } from "../../compiler/kernel/schedule.ts";
+import { check, dispatchesOf, targets } from "./check.ts";
 import type { DecoderSizes } from "./decoder.ts";
-import { decoder } from "./decoder.ts";
+import { decoder, plain } from "./decoder.ts";
 
 const small: DecoderSizes = { layers: 2, d: 8, heads: 2, mlp: 12, positions: 6, vocab: 11 };
 const lengths = { batch: 2, t: 5 };
@@ -32,4 +35,15 @@ describe("decoder", () => {
         check(graph, { ...numbers(graph), lengths }, 2e-4);
         expect(graph.outputs.length).toBeGreaterThan(0);
       });
+});
+
+describe("budgets of the benchmark decoder", () => {
+  for (const target of targets) {
+    test(`forward on ${target.name}: 16 dispatches`, () => {
+      expect(dispatchesOf(mergeDispatches(scheduleGraph(decoder(plain, "logits"), target, templates), target)).length).toBeLessThanOrEqual(16);
+    });
+    test(`forward and backward on ${target.name}: 58 dispatches, the optimizer has the other two`, () => {
+      expect(dispatchesOf(mergeDispatches(scheduleGraph(decoder(plain, "train"), target, templates), target)).length).toBeLessThanOrEqual(58);
+    });
+  }
 });
