@@ -1,3 +1,7 @@
+// Offsets, lines and columns agree, whatever the line ends and however wide the letters.
+
+// Places in a text: lines, columns and offsets, whatever ends a line.
+
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { lineText, makeSource, offsetAt, placeAt } from "../../grammar/source.ts";

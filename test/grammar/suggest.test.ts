@@ -1,3 +1,7 @@
+// A hint is near, of the same kind, and absent where it would be a guess.
+
+// Suggestions for mistyped names: near ones of the same kind, and none when nothing is near.
+
 import { expect, test } from "vitest";
 import { didYouMean, suggest } from "../../grammar/suggest.ts";
 

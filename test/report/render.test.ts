@@ -1,3 +1,5 @@
+// What the terminal shows, to the letter, and what the JSON form carries.
+
 import { describe, expect, test } from "vitest";
 import { diagnosticsToJson } from "../../compiler/report/json.ts";
 import { render, renderAll, sourcesOf, summary } from "../../compiler/report/render.ts";
