@@ -73,13 +73,26 @@ export class Symbolic {
     this.#stack = stack;
   }
 
+  /** The facts with what follows from each alone, and from its sum with a fact that is known already: g < n1 + n2 and
+   *  n1 <= g leave n2 >= 1. */
   #closure(facts: readonly Poly[]): Poly[] {
-    return facts.flatMap((f) => [f, ...consequences(f, this.#atoms, (q) => this.#dividends.get(q))]);
+    const follow = (f: Poly): Poly[] => consequences(f, this.#atoms, (q) => this.#dividends.get(q));
+    const all = [...this.#facts, ...facts];
+    const sums = facts.flatMap((f, i) => all.slice(0, this.#facts.length + i).map((h) => plus(f, h)).filter((sum) => sum.size < f.size));
+    return [...facts.flatMap((f) => [f, ...follow(f)]), ...sums.flatMap(follow)];
   }
 
   bind(name: string, value: ScalarExpr): void {
-    if (value.type === "i32") this.#values.set(name, this.poly(value));
+    if (value.type === "i32") this.#values.set(name, value.kind === "binary" && value.op === "sub" ? this.#difference(name, this.poly(value)) : this.poly(value));
     if (value.type === "bool") this.#guards.set(name, this.guard(value));
+  }
+
+  /** A non-negative difference gets a name of its own: what is divided and bounded later is that name, not a long sum. */
+  #difference(name: string, value: Poly): Poly {
+    if (value.size < 3 || !this.prove(value)) return value;
+    const id = `${name}'${this.#atoms.size}`;
+    this.#atoms.set(id, { nonneg: true, facts: [plus(value, atom(id), -1), plus(atom(id), value, -1)] });
+    return atom(id);
   }
 
   bindOpaque(name: string, as: string): void {

@@ -123,7 +123,7 @@ class ModuleTable {
   }
 
   limits(): Record<string, number> {
-    const most = (f: (m: PlanModule) => number): number => this.#modules.reduce((n, m) => Math.max(n, f(m)), 0);
+    const most = (f: (m: Omit<PlanModule, "proven">) => number): number => this.#modules.reduce((n, m) => Math.max(n, f(m)), 0);
     return {
       maxStorageBuffersPerShaderStage: most((m) => m.bindings.length),
       maxComputeWorkgroupStorageSize: most((m) => m.workgroupBytes),
