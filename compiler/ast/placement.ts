@@ -9,10 +9,10 @@ import type { Decl, Member, UseDecl } from "./nodes.ts";
 type ItemKind = Item["kind"];
 
 const network: readonly ItemKind[] = [
-  "binding", "axes", "embed", "head", "sample", "process", "layer", "fn", "mask", "score", "router", "route",
+  "binding", "axes", "tokens", "task", "attribute", "embed", "head", "sample", "process", "layer", "fn", "mask", "score", "router", "route",
   "when_members", "repeat_members",
 ];
-const model: readonly ItemKind[] = [...network, "tokens", "task", "attribute", "network", "stage", "train"];
+const model: readonly ItemKind[] = [...network, "network", "stage", "train"];
 const parts: readonly ItemKind[] = ["binding", "weights", "axes", "method", "loss", "fn", "when_members", "repeat_members"];
 
 const allowed: Readonly<Record<string, readonly ItemKind[]>> = {
