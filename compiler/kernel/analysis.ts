@@ -19,8 +19,9 @@ export type UnitKind = "map" | "reduce" | "partial" | "product" | "attend" | "at
 export interface Unit {
   readonly kind: UnitKind;
   readonly node: NodeId;
-  /** copy: where to. */
+  /** copy: where to, and where from when not from where the node is. */
   readonly into?: Storage;
+  readonly from?: Storage;
 }
 
 export interface Analysis {
@@ -138,7 +139,7 @@ export function analyse(graph: Graph): Analysis {
     if (n.op === "random") return 60;
     if (n.op === "rope") return 2 * cost(n.args[0] ?? 0) + cost(n.args[1] ?? 0) + 20;
     if (views.has(n.op) || n.op === "slice" || n.op === "cast") return inner;
-    return inner + (heavy.has(n.op) ? 6 : 1);
+    return inner + (heavy.has(n.op) || n.op === "gather" ? 6 : 1);
   };
   const readByAnchor = (id: NodeId): boolean =>
     usersOf(id).some((u) => {

@@ -6,10 +6,10 @@ import type { NodeId, NodeOf } from "../graph/graph.ts";
 import type { ScalarExpr } from "../scalar/expr.ts";
 import { add, and, binary, builtin, i32, lt, mul } from "../scalar/expr.ts";
 import { isLeaf } from "./analysis.ts";
-import type { SpaceAxis } from "./body.ts";
+import type { Point, SpaceAxis } from "./body.ts";
 import { Body, KernelParts, spaceSize } from "./body.ts";
 import { coordinate, spaceAxis, splitPoint } from "./coords.ts";
-import type { Group } from "./group.ts";
+import type { Group, Member } from "./group.ts";
 import type { ProgramStep } from "./kernel.ts";
 import type { Lowering } from "./lowering.ts";
 import { ceilBy, dispatchOf, groupEvaluator, groupRange, guarded, isMultiple, placed } from "./lowering.ts";
@@ -37,19 +37,21 @@ export function lowerMap(low: Lowering, g: Group): ProgramStep[] {
   const pieced = [...g.reads].some((id) => low.analysis.unitOf.get(id)?.kind === "partial");
   const run = pieced && !(total.kind === "const" && total.value <= workgroup) ? (low.target.products === "registers" ? 64 : 16) : 1;
   const range = groupRange(ceilBy(total, workgroup * run), low.target);
+  const valueOf = (m: Member, body: Body, at: Point): ScalarExpr =>
+    m.work.unit.from ? evaluator.load(body, m.work.unit.from, at) : evaluator.value(body, m.work.node.id, at);
   const point = (body: Body, index: ScalarExpr): void => {
     const i = body.let(index, "at");
     guarded(body, range.exact && isMultiple(total, workgroup * run), i, total, (inside) => {
       const at = splitPoint(axes, i);
       const stores = g.members.flatMap((m) => low.stores(m).map((to) => ({ m, to })));
       const whole = stores.filter(({ m }) => m.work.axes.length > 0 || axes.length === 0);
-      const values = whole.map(({ m, to }) => ({ to, where: placed(m, at), value: evaluator.value(inside, m.work.node.id, placed(m, at)) }));
+      const values = whole.map(({ m, to }) => ({ to, where: placed(m, at), value: valueOf(m, inside, placed(m, at)) }));
       const named = values.map((v) => ({ ...v, value: inside.let(v.value) }));
       for (const v of named) evaluator.store(inside, v.to, v.where, v.value);
       const numbers = stores.filter((s) => !whole.includes(s));
       if (numbers.length > 0)
         inside.if(binary("eq", i, i32(0)), (first) => {
-          for (const { m, to } of numbers) evaluator.store(first, to, {}, evaluator.value(first, m.work.node.id, {}));
+          for (const { m, to } of numbers) evaluator.store(first, to, {}, valueOf(m, first, {}));
         });
     });
   };

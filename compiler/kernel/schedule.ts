@@ -68,6 +68,7 @@ export function scheduleGraph(graph: Graph, target: Target, templates: Templates
     const type = (o.into === undefined ? undefined : states.get(o.into)?.type) ?? node(o.node).type;
     declare({ tensor, dtype: type.dtype, axes: type.axes.map(spaceAxis) }, o.into === undefined ? "output" : "state");
   }
+  for (const g of grouping.groups) for (const m of g.members) if (m.work.unit.from) declare(m.work.unit.from, "temp");
   const low: Lowering = {
     analysis: a, target, templates, storage, chunkBytes: options.chunkBytes ?? 4 * 1024 * 1024,
     temp: (name, s) => declare({ ...s, tensor: name }, "temp"),
@@ -125,11 +126,21 @@ function settleStates(grouping: Grouping, outputs: Map<NodeId, Storage>): void {
     grouping.groups.push(copy);
   }
   // Copies that were units from the start wait for readers too.
-  for (const g of grouping.groups)
-    for (const m of g.members) {
+  for (const g of [...grouping.groups])
+    g.members.forEach((m, i) => {
       const to = m.work.unit.into;
-      if (to && !to.tensor.startsWith("out.")) for (const r of readers(to.tensor)) if (r !== g && !grouping.reaches(r, g)) g.after.add(r);
-    }
+      if (!to || to.tensor.startsWith("out.")) return;
+      const others = readers(to.tensor).filter((r) => r !== g);
+      if (!others.some((r) => grouping.reaches(r, g))) {
+        for (const r of others) g.after.add(r);
+        return;
+      }
+      // Two states exchanged: the value waits in a tensor of its own until the old one has been read.
+      const between: Storage = { ...to, tensor: `t${m.work.node.id}.for.${to.tensor}` };
+      g.members[i] = { ...m, work: { ...m.work, unit: { ...m.work.unit, into: between } } };
+      const work = workOf(a, { kind: "copy", node: m.work.node.id, from: between, into: to });
+      grouping.groups.push({ index: grouping.groups.length, kind: "map", axes: work.axes, reduced: new Set(), members: [{ work, coords: symbols("g", work.axes) }], reads: new Set(), after: new Set([g, ...others]) });
+    });
 }
 
 /** Whether a kernel reads the old value of a state only at the points where it writes the new one. */
