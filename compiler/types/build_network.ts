@@ -16,7 +16,7 @@ import { newRun } from "./context.ts";
 import { applyLayer, takes } from "./layers.ts";
 import type { NetworkLayers, PlainHead, Stream } from "./model.ts";
 import type { NamedSize } from "./parameter.ts";
-import type { Env, LayerValue, StreamValue, Value } from "./values.ts";
+import type { Env, LayerValue, Scope, StreamValue, Value } from "./values.ts";
 import { tensor } from "./values.ts";
 
 const TOKENS: Axis = { name: "t", size: dimVar("t") };
@@ -62,7 +62,7 @@ export function buildNetwork(
   }
   for (const h of m.heads) if (!values.has(h.stream.text)) unknownStream(cx, h.stream, values);
   if (cx.errors > before || !bodyLayer || embeds.size === 0) return undefined;
-  return applied(cx, streams, embeds, bodyLayer, heads);
+  return applied(cx, streams, embeds, bodyLayer, heads, env.scope);
 }
 
 const part = (s: Stream): string => s.axis.name.slice(s.name.length + 1);
@@ -93,7 +93,7 @@ function fallback(cx: Context, layer: string, s: Stream, args: readonly string[]
 
 // ---------------------------------------------------------------- one application
 
-function applied(cx: Context, streams: readonly Stream[], embeds: ReadonlyMap<string, LayerValue>, body: LayerValue, heads: ReadonlyMap<string, LayerValue>): CheckedNetwork | undefined {
+function applied(cx: Context, streams: readonly Stream[], embeds: ReadonlyMap<string, LayerValue>, body: LayerValue, heads: ReadonlyMap<string, LayerValue>, scope: Scope): CheckedNetwork | undefined {
   const builder = new GraphBuilder("check");
   const outer = cx.run;
   cx.run = newRun(builder, checkingLeaves(builder));
@@ -149,7 +149,7 @@ function applied(cx: Context, streams: readonly Stream[], embeds: ReadonlyMap<st
     }
     const facts = tableFacts(builder);
     for (const p of cx.made.parameters) if (facts.rows.has(p.path)) (p as { decay: boolean }).decay = false;
-    return { layers: { embed: embeds, body, head: heads, width: width.axis, plainHeads }, reached, ...(facts.longest === undefined ? {} : { maxTokens: facts.longest }) };
+    return { layers: { embed: embeds, body, head: heads, width: width.axis, plainHeads, scope }, reached, ...(facts.longest === undefined ? {} : { maxTokens: facts.longest }) };
   } finally {
     cx.run = outer;
   }

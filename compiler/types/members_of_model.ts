@@ -77,7 +77,12 @@ function overlay(cx: Context, v: VariantDecl, home: Scope, under: Plan): Plan {
       continue;
     }
     const place = members.findIndex((x) => key(x) === k);
-    if (place >= 0) members[place] = m;
+    const old = members[place];
+    if (m.kind === "train" && old?.kind === "train") {
+      // Settings are replaced one by one; the others stay.
+      const named = new Set(m.members.map(key));
+      members[place] = { ...m, members: [...old.members.filter((x) => !named.has(key(x))), ...m.members] };
+    } else if (place >= 0) members[place] = m;
     else if (m.kind === "train" || (m.kind === "binding" && sections.includes(m.name.text)) || ((m.kind === "embed" || m.kind === "head" || m.kind === "sample") && streams.includes(m.stream.text))) members.push(m);
     else {
       const names = [...under.base.params.map((p) => p.name.text), ...under.members.map(key).filter((x) => x !== undefined).map((x) => x.split(" ")[1] ?? x)];

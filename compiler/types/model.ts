@@ -6,7 +6,7 @@ import type { Diagnostic } from "../../grammar/diagnostic.ts";
 import type { Span } from "../../grammar/source.ts";
 import type { ScalarExpr } from "../scalar/expr.ts";
 import type { NamedSize, Parameter, Tie } from "./parameter.ts";
-import type { LayerValue } from "./values.ts";
+import type { LayerValue, Scope } from "./values.ts";
 
 /** A constant of the model: a parameter after defaults and overrides. */
 export interface Constant {
@@ -165,6 +165,8 @@ export interface NetworkLayers {
   readonly width: NamedSize;
   /** Text streams whose head is one weight and nothing else, so that logits need never exist. */
   readonly plainHeads: ReadonlyMap<string, PlainHead>;
+  /** Names of the model, which masks made while a layer is applied may use. */
+  readonly scope: Scope;
 }
 
 export interface PlainHead {

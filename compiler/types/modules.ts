@@ -106,7 +106,7 @@ export class Files {
       this.#cx.report("E0203", `\`${local.text}\` is imported and declared`, local.span, { also: [{ span: own.span, text: "declared here" }], help: `import it under another name: \`${local.text} as …\`` });
       return;
     }
-    scope.setLazy(local.text, entry.value, local.span, "file");
+    scope.entries.set(local.text, { ...entry, span: local.span, origin: "file" });
   }
 
   /** Built-in names, then those of the everyday library; read when first needed. */

@@ -89,13 +89,15 @@ export function lookUp(cx: Context, name: Named, env: Env): Value {
   return unknownName(cx, name, env);
 }
 
+const words: Readonly<Record<string, string>> = { callable: "name", fn: "function", int: "number", float: "number", bool: "truth value", init: "initialiser" };
+
 export function unknownName(cx: Context, name: Named, env: Env): Value {
   if (name.text === "") return poison;
   const wants = env.wants;
   const candidates: string[] = [];
   const all = env.scope.visible();
   if (cx.modelScope) for (const [n, e] of cx.modelScope.visible()) if (!all.has(n)) all.set(n, e);
-  for (const [n, e] of all) if (!wants || fitsKind(wants, e.value())) candidates.push(n);
-  const word = wants && wants !== "callable" ? (wants === "fn" ? "function" : wants) : "name";
+  for (const [n, e] of all) if (!wants || ((e.ready?.() ?? true) && fitsKind(wants, e.value()))) candidates.push(n);
+  const word = wants === undefined ? "name" : (words[wants] ?? wants);
   return cx.report("E0201", `there is no ${word} \`${name.text}\` here`, name.span, { help: didYouMean(name.text, candidates) });
 }

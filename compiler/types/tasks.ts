@@ -100,6 +100,9 @@ function segment(p: Place, e: TaskSegment, from: Inherited): TaskItem[] {
   }
   const positional = e.args.filter((a) => !a.name);
   const field = positional[0]?.value;
+  if (!field && stream?.kind === "queries") {
+    return [{ kind: e.role, stream: stream.name, field: "", drop: 0, dropGroup: 0, attributes: {}, span: e.span }];
+  }
   if (!field) {
     cx.report("E0320", `\`${e.role} ${e.stream.text}\` names no field`, e.span, { help: `name the field in parentheses: \`${e.role} ${e.stream.text}(${p.fields.find((f) => f.stream === e.stream.text)?.name ?? "field"})\`` });
     return [];

@@ -122,6 +122,8 @@ export interface Entry {
   readonly origin: Origin;
   /** Worked out when first asked for; declarations may refer to later ones. */
   readonly value: () => Value;
+  /** False while the value has not been worked out: asking for it now might go round in a circle. */
+  readonly ready?: () => boolean;
 }
 
 /** Names of one region of text, inside those of its parent. */
@@ -146,7 +148,7 @@ export class Scope {
 
   setLazy(name: string, make: () => Value, span: Span | null, origin: Origin): void {
     let made: Value | undefined;
-    this.entries.set(name, { span, origin, value: () => (made ??= make()) });
+    this.entries.set(name, { span, origin, value: () => (made ??= make()), ready: () => made !== undefined });
   }
 
   /** Every entry that can be seen from here, nearest first; a hidden one is left out. */
