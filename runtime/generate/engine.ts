@@ -178,7 +178,9 @@ class Generation {
       const vocab = (logits?.length ?? 0) / this.#rows.length;
       for (let r = 0; r < n; r++) {
         if (done[r] || !logits) continue;
-        const id = chooseToken(Float32Array.from(logits.subarray(r * vocab, (r + 1) * vocab)), sampler, allowed, this.#options.random.uniform(r, i));
+        const row = Float32Array.from(logits.subarray(r * vocab, (r + 1) * vocab));
+        checkNumbers(row, item);
+        const id = chooseToken(row, sampler, allowed, this.#options.random.uniform(r, i));
         if (id === end) done[r] = true;
         else ids[r]?.push(id);
         const request = this.#requests[r];
@@ -239,6 +241,13 @@ class Generation {
       const free = this.#guided ? take(n + r) : cond;
       for (let i = 0; i < size; i++) result[r * size + i] = (free[i] ?? 0) + guidance * ((cond[i] ?? 0) - (free[i] ?? 0));
     }
+    checkNumbers(result, item);
     return result;
   }
+}
+
+/** Weights that are damaged, or that training had driven to infinity, show here first. */
+function checkNumbers(values: Float32Array, item: { readonly field: string; readonly stream: string }): void {
+  if (values.some(Number.isNaN))
+    throw new HeddleError({ code: "E0565", message: `the network's answer for \`${item.field}\` (stream \`${item.stream}\`) is not a number`, help: "the weights hold values that are not numbers, or too large ones: use an earlier checkpoint" });
 }

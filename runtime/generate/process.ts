@@ -39,8 +39,9 @@ export function estimates(process: ProcessSpec, level: number, x: Float32Array, 
       clean[i] = xi - level * o;
       noise[i] = xi + (1 - level) * o;
     } else {
-      clean[i] = a * xi - b * o;
-      noise[i] = b * xi + a * o;
+      // A rotation where a^2 + b^2 = 1; a linear schedule needs the scale.
+      clean[i] = (a * xi - b * o) / (a * a + b * b);
+      noise[i] = (b * xi + a * o) / (a * a + b * b);
     }
   }
   return { clean, noise };
