@@ -1,6 +1,7 @@
 // Random well-typed graphs: a list of small numbers is read as a list of ops on what is there already. Whatever inference
 // refuses is passed over, so every list is a graph. Values stay bounded and smooth.
 
+import { gradients } from "../../compiler/autodiff/backward.ts";
 import { dimConst } from "../../compiler/dim/dim.ts";
 import { GraphBuilder, InferFailure, originAt } from "../../compiler/graph/builder.ts";
 import type { Graph, NodeId } from "../../compiler/graph/graph.ts";
@@ -11,9 +12,9 @@ import { ax, F, I, spread } from "../graph/cases.ts";
 export type Step = readonly [op: number, a: number, b: number, c: number];
 
 export const randomLengths = { batch: 2, t: 3 };
-const [batch, t, s, d, e, h] = [ax("batch", "batch"), ax("t", "t"), ax("s", "t"), ax("d", 4), ax("e", 6), ax("h", 2)];
+const [batch, t, d, e, h] = [ax("batch", "batch"), ax("t", "t"), ax("d", 4), ax("e", 6), ax("h", 2)];
 
-export function randomGraph(steps: readonly Step[], into: boolean): { graph: Graph; inputs: Record<string, number[]>; state: Record<string, number[]> } {
+export function randomGraph(steps: readonly Step[], into: boolean, grads = false): { graph: Graph; inputs: Record<string, number[]>; state: Record<string, number[]> } {
   const builder = new GraphBuilder("random");
   const m = new Make(builder, originAt("random"));
   const pool: NodeId[] = [
@@ -64,6 +65,13 @@ export function randomGraph(steps: readonly Step[], into: boolean): { graph: Gra
   builder.output("mid", mid);
   const fits = pool.filter((x) => m.type(x).axes.length === 3 && ["batch", "t", "d"].every((n, i) => m.type(x).axes[i]?.name === n && (n !== "d" || m.type(x).axes[i]?.size.terms[0]?.coef === 4)));
   if (into) builder.output("c", fits[fits.length - 1] as NodeId, "c");
+  if (grads) {
+    const [x, w] = [pool[0] as NodeId, pool[1] as NodeId];
+    const loss = m.type(last).dtype === "f32" ? m.sum(m.sin(last), ...m.type(last).axes.map((a) => a.name)) : x;
+    if (loss !== x) {
+      gradients(builder, loss, [x, w]).forEach((g, i) => builder.output(`g${i}`, g));
+    }
+  }
   const graph = builder.finish();
   const inputs: Record<string, number[]> = {};
   const state: Record<string, number[]> = { c: spread(24, 9) };
@@ -73,6 +81,5 @@ export function randomGraph(steps: readonly Step[], into: boolean): { graph: Gra
     const values = n.type.dtype === "f32" ? spread(size, n.id) : Array.from({ length: size }, (_, i) => (i * 3 + 1) % 4);
     (n.op === "input" ? inputs : state)[n.attrs.name] = values;
   }
-  void s; void e;
   return { graph, inputs, state };
 }
