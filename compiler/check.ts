@@ -4,8 +4,11 @@
 
 import type { Diagnostic } from "../grammar/diagnostic.ts";
 import type { Source } from "../grammar/source.ts";
+import { loneQueries } from "./mask/rows.ts";
+import { cacheSoundness } from "./mask/soundness.ts";
 import { checkAlone } from "./types/alone.ts";
 import { buildModel } from "./types/build_model.ts";
+import type { Context } from "./types/context.ts";
 import { newContext } from "./types/elaborate.ts";
 import { planOf } from "./types/members_of_model.ts";
 import type { Model } from "./types/model.ts";
@@ -42,9 +45,24 @@ export function checkFile(source: Source, loader: Loader): CheckResult {
       return found && { decl: found.decl, scope: found.file.scope };
     }, declared.map((m) => m.decl.name.text));
     const model = plan && buildModel(cx, plan);
-    if (model) models.push(model);
+    if (model && attends(cx, model)) models.push(model);
   }
   return { models, diagnostics: cx.diagnostics(), notBuilt: cx.notBuilt.sorted() };
+}
+
+/** What its masks do to a whole model; false where a prediction is left without anything to look at. */
+function attends(cx: Context, model: Model): boolean {
+  const lone = loneQueries(model);
+  for (const l of lone) {
+    cx.report("E0307", `in task \`${l.task}\`, \`${l.what}\` has nothing to attend to`, l.span, {
+      label: "lets it see no token at all", also: [{ span: l.predicted, text: "predicted here" }], help: "let every token see itself: `… | q.pos == k.pos`",
+    });
+  }
+  const cache = cacheSoundness(model);
+  if (lone.length === 0 && !cache.sound) {
+    cx.report("W0602", `nothing can be cached while model \`${model.name}\` generates`, cache.span, { notes: [cache.reason], help: "generation works, and computes the whole sequence again for every step" });
+  }
+  return lone.length === 0;
 }
 
 function modelsOf(files: readonly LinkedFile[]) {

@@ -49,7 +49,11 @@ function evaluate(cx: Context, e: Expr, env: Env): Value {
     case "lambda": return { kind: "lambda", expr: e, env };
     case "stack": return stackValue(cx, e, env);
     case "axis": return axisValue(cx, e.name, e.size, env);
-    case "list": return { kind: "list", items: e.items.map((x, i) => evaluate(cx, x, { ...inner(env), path: `${env.path}[${i}]`, exact: true })) };
+    case "list": {
+      // The stack of a body keeps the body's path (`body[3].attn`); what stands beside it adds its own name (`body.rms_norm`).
+      const stack = e.items.find((x) => x.kind === "stack");
+      return { kind: "list", items: e.items.map((x) => evaluate(cx, x, { ...inner(env), exact: env.exact && x === stack })) };
+    }
     case "tuple": return { kind: "tuple", items: e.items.map((x) => evaluate(cx, x, inner(env))) };
     case "block": return blockValue(cx, e, env);
   }
