@@ -189,12 +189,12 @@ export class Evaluator {
         const half = size.kind === "const" ? i32(size.value / 2) : binary("div", size, i32(2));
         const c = coordinate(at, axis);
         const low = binary("lt", c, half);
-        const pair = select(low, c, sub(c, half));
+        const pair = binary("mod", c, half);
         const rate = unary("exp", mul(unary("to_f32", pair), size.kind === "const"
           ? f32(-2 * Math.log(base) / size.value) : binary("div", f32(-2 * Math.log(base)), unary("to_f32", size))));
         const angle = b.let(mul(value(1), rate));
         const mine = value(0);
-        const other = value(0, { ...at, [axis]: select(low, add(c, half), sub(c, half)) });
+        const other = value(0, { ...at, [axis]: binary("mod", add(c, half), size) });
         const turn = unary("sin", angle);
         const sign = inverse ? select(low, other, unary("neg", other)) : select(low, unary("neg", other), other);
         return b.let(add(mul(mine, unary("cos", angle)), mul(sign, turn)));

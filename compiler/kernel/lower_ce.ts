@@ -1,11 +1,11 @@
 // In: a group of linear + cross-entropy results with equal operands. Out: one repeat over chunks of rows: logits of a chunk by a
 // product, loss and gradient of the logits in place, then the products into dx and dw (which adds up over the chunks).
-// Never more than one chunk of logits exists. Rows beyond the last are read as the last one and weigh nothing.
+// Never more than one chunk of logits exists; the last chunk has the rows that are left.
 
 import type { Axis, Node, NodeId } from "../graph/graph.ts";
 import type { OpAttrs } from "../graph/ops.ts";
 import type { ScalarExpr } from "../scalar/expr.ts";
-import { add, binary, f32, i32, length, lt, mul, select } from "../scalar/expr.ts";
+import { add, binary, i32, length, lt, mul, sub } from "../scalar/expr.ts";
 import type { Body, Point, PointFn, SinkFn, SpaceAxis } from "./body.ts";
 import { KernelParts, spaceSize } from "./body.ts";
 import { coordinate, spaceAxis, splitPoint } from "./coords.ts";
@@ -30,12 +30,11 @@ export function lowerCrossEntropy(low: Lowering, g: Group): ProgramStep[] {
   const wide = vocab.size.kind === "const" ? vocab.size.value : 65536;
   const most = Math.max(4, Math.min(4096, Math.floor(low.chunkBytes / (16 * wide)) * 4));
   const chunk = length("chunk");
-  const inChunk: SpaceAxis = { name: row, size: binary("min", total, i32(most)) };
-  const logits = low.temp(`logits.${node.id}`, { dtype: "f32", axes: [inChunk, vocab] });
+  const inChunk: SpaceAxis = { name: row, size: binary("min", sub(total, mul(chunk, i32(most))), i32(most)) };
+  const longest: SpaceAxis = { name: row, size: binary("min", total, i32(most)) };
+  const logits = { ...low.temp(`logits.${node.id}`, { dtype: "f32", axes: [longest, vocab] }), axes: [inChunk, vocab] };
 
-  const rowIndex = (at: Point): ScalarExpr => add(mul(chunk, i32(most)), coordinate(at, row));
-  const inside = (at: Point): Point => ({ ...at, ...splitPoint(rows, binary("min", rowIndex(at), add(total, i32(-1)))) });
-  const valid = (at: Point): ScalarExpr => lt(rowIndex(at), total);
+  const inside = (at: Point): Point => ({ ...at, ...splitPoint(rows, add(mul(chunk, i32(most)), coordinate(at, row))) });
   const member = (op: Node["op"]): Member | undefined => g.members.find((m) => m.work.node.op === op);
   const steps: ProgramStep[] = [];
   const kernel = (what: string, nodes: readonly (Member | undefined)[], make: (parts: KernelParts, ev: Evaluator) => Parameters<typeof dispatchOf>[4]): void => {
@@ -52,12 +51,7 @@ export function lowerCrossEntropy(low: Lowering, g: Group): ProgramStep[] {
   const dloss = (dx ?? dw)?.work.node.args[4];
   const k = (a: SpaceAxis): SpaceAxis => ({ ...a, name: `k:${a.name}` });
   const storeRow = (ev: Evaluator, m: Member | undefined): SinkFn | undefined =>
-    m && ((b, p, value) => {
-      b.if(valid(p), (body) => {
-        const where = { ...p, ...splitPoint(rows, rowIndex(p)) };
-        for (const to of low.stores(m)) ev.store(body, to, where, value);
-      });
-    });
+    m && ((b, p, value) => { for (const to of low.stores(m)) ev.store(b, to, inside(p), value); });
 
   kernel("logits product", [loss ?? dx ?? dw], (parts, ev) => low.templates.product(parts, {
     batch: [], m: [inChunk], n: [vocab],
@@ -73,9 +67,9 @@ export function lowerCrossEntropy(low: Lowering, g: Group): ProgramStep[] {
     const lossSink = storeRow(ev, loss && low.stores(loss).length > 0 ? loss : undefined);
     return low.templates.crossEntropyRows(parts, {
       rows: [inChunk], vocab, logits: (b, p) => ev.load(b, logits, p), target: at(ev, target),
-      weight: (b, p) => select(valid(p), at(ev, weight)(b, p), f32(0)),
+      weight: at(ev, weight),
       ...(lossSink ? { loss: lossSink } : {}),
-      ...(dloss !== undefined ? { dloss: at(ev, dloss), dlogits: (b: Body, p: Point, v: ScalarExpr) => ev.store(b, logits, p, select(valid(p), v, f32(0))) } : {}),
+      ...(dloss !== undefined ? { dloss: at(ev, dloss), dlogits: (b: Body, p: Point, v: ScalarExpr) => ev.store(b, logits, p, v) } : {}),
     }, low.target);
   });
 
