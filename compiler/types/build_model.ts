@@ -52,7 +52,9 @@ export function buildModel(cx: Context, plan: Plan): Model | undefined {
   const { streams, specials, values } = makeStreams(cx, m.tokens.map((member) => ({ member, env })), literalsOf(m.tasks.map((t) => t.layout)));
   for (const t of m.tokens) bind(cx, scope, t.name, values.get(t.name.text) ?? poison, "member", "stream");
   const known = new Set(values.keys());
+  const beforeTasks = cx.errors;
   const tasks: Task[] = m.tasks.map((t, id) => makeTask(cx, t, id, env, streams, known, specials));
+  const tasksSound = cx.errors === beforeTasks;
   m.tasks.forEach((t, id) => bind(cx, scope, t.name, { kind: "task", name: t.name.text, id }, "member", "task"));
   for (const p of m.processes) bind(cx, scope, p.name, { kind: "process", name: p.name.text }, "member", "process");
   const processes: Process[] = [];
@@ -68,9 +70,12 @@ export function buildModel(cx: Context, plan: Plan): Model | undefined {
   const find = (name: string): Binding | undefined => m.bindings.find((b) => b.name.text === name);
   const mask = predicateOf(cx, find("mask"), "mask", env);
   const score = predicateOf(cx, find("score"), "score", env);
-  const network = buildNetwork(cx, plan.name, m, find("body"), env, streams, values, new Set(tasks.flatMap((t) => [...segmentsOf(t.items)].filter((i) => i.kind === "predict").map((i) => i.stream))));
+  const predicted = new Set(tasks.flatMap((t) => [...segmentsOf(t.items)].filter((i) => i.kind === "predict").map((i) => i.stream)));
+  const network = buildNetwork(cx, plan.name, m, find("body"), env, streams, values, predicted);
   const lossMember = find("loss");
-  const losses = lossMember ? makeLosses(cx, lossMember.value, env, streams, known, processes) : [];
+  const beforeLosses = cx.errors;
+  const losses = lossMember ? makeLosses(cx, lossMember.value, env, streams, known, processes, predicted) : [];
+  const lossesSound = cx.errors === beforeLosses;
   const mixMember = find("mix");
   const mix = mixMember ? makeMix(cx, mixMember.value, env, tasks) : tasks.map((t) => ({ task: t.name, weight: 1, span: t.span }));
   const samplers: Sampler[] = [];
@@ -83,11 +88,14 @@ export function buildModel(cx: Context, plan: Plan): Model | undefined {
   const trainBinding = find("train");
   if (m.trains[1]) cx.report("E0203", "there are two `train` blocks", m.trains[1].span, { also: [{ span: m.trains[0]?.span ?? m.trains[1].span, text: "first here" }] });
   const train = makeTrain(cx, m.trains[0]?.members ?? [], env, trainBinding?.value ?? null, plan.name.span);
+  const unused = new Set<string>();
   for (const b of m.bindings) {
     if (sections.includes(b.name.text) || b.index) continue;
     const entry = scope.entries.get(b.name.text);
     entry?.value();
-    if (entry?.span && !cx.seen.has(entry.span)) cx.report("W0603", `\`${b.name.text}\` is not used`, b.name.span, { help: "remove it, or check the spelling of what should use it" });
+    if (!entry?.span || cx.seen.has(entry.span)) continue;
+    unused.add(b.name.text);
+    cx.report("W0603", `\`${b.name.text}\` is not used`, b.name.span, { help: "remove it, or check the spelling of what should use it" });
   }
 
   const model: Model | undefined = network && {
@@ -97,7 +105,7 @@ export function buildModel(cx: Context, plan: Plan): Model | undefined {
     ...(network.maxTokens === undefined ? {} : { maxTokens: network.maxTokens }),
     notBuilt: cx.notBuilt.sorted(),
   };
-  const parts = { streams, tasks, processes, losses, mix, samplers, hasLoss: lossMember !== undefined, hasMix: mixMember !== undefined, lossSpan: lossMember?.value.span, mixSpan: mixMember?.value.span, sampleSpans: m.samples, };
+  const parts = { streams, tasks, processes, losses, mix, samplers, hasLoss: lossMember !== undefined, hasMix: mixMember !== undefined, lossSpan: lossMember?.value.span, mixSpan: mixMember?.value.span, sampleSpans: m.samples, lossesSound, tasksSound, unused };
   checkModel(cx, plan.name, parts, network);
   cx.modelScope = null;
   cx.attributes = [];

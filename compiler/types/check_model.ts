@@ -20,6 +20,11 @@ export interface Parts {
   readonly lossSpan: Span | undefined;
   readonly mixSpan: Span | undefined;
   readonly sampleSpans: readonly SampleMember[];
+  /** Whether tasks and loss were read without an error; else what they lack is not held against the model. */
+  readonly tasksSound: boolean;
+  readonly lossesSound: boolean;
+  /** Members that nothing uses; their weights are not looked at. */
+  readonly unused: ReadonlySet<string>;
 }
 
 export function checkModel(cx: Context, name: Ident, p: Parts, network: CheckedNetwork | undefined): void {
@@ -31,7 +36,7 @@ export function checkModel(cx: Context, name: Ident, p: Parts, network: CheckedN
   losses(cx, p);
   mixes(cx, p);
   literals(cx, p);
-  if (network && cx.errors === before) gradients(cx, p, network);
+  if (network && cx.errors === before && p.hasLoss && p.lossesSound && p.tasksSound) gradients(cx, p, network);
 }
 
 /** Where each stream is predicted first. */
@@ -42,15 +47,17 @@ function predicted(p: Parts): Map<string, { readonly task: Task; readonly span: 
 }
 
 function predictions(cx: Context, p: Parts): void {
+  const unmade = new Set<string>();
   for (const [name, where] of predicted(p)) {
     const stream = p.streams.find((s) => s.name === name);
     if (!stream) continue;
     const also = [{ span: where.span, text: `task \`${where.task.name}\` predicts it here` }];
     const continuous = stream.kind === "continuous";
     if (continuous && !p.processes.some((x) => x.stream === name)) {
+      unmade.add(name);
       cx.report("E0314", `stream \`${name}\` holds numbers and is predicted without a process`, stream.span, { also, help: `write \`process noising on ${name} = diffusion()\`` });
     }
-    if (p.hasLoss && !p.losses.some((l) => l.stream === name)) {
+    if (p.hasLoss && p.lossesSound && !unmade.has(name) && !p.losses.some((l) => l.stream === name)) {
       cx.report("E0302", `stream \`${name}\` is predicted and has no loss`, stream.span, { also, help: `add \`${continuous ? "denoise" : "next_token"}(${name})\` to \`loss\`` });
     }
     if (!p.samplers.some((s) => s.stream === name) && !p.sampleSpans.some((s) => s.stream.text === name)) {
@@ -60,6 +67,7 @@ function predictions(cx: Context, p: Parts): void {
 }
 
 function losses(cx: Context, p: Parts): void {
+  if (!p.tasksSound) return;
   const reached = predicted(p);
   for (const l of p.losses) {
     if (reached.has(l.stream) || p.tasks.length === 0) continue;
@@ -92,7 +100,7 @@ function gradients(cx: Context, p: Parts, network: CheckedNetwork): void {
   const counted = new Set(p.losses.map((l) => l.stream));
   for (const [stream, weights] of network.reached) if (counted.has(stream)) for (const w of weights) learned.add(w);
   for (const w of cx.made.parameters) {
-    if (learned.has(w.path) || w.frozen) continue;
+    if (learned.has(w.path) || w.frozen || p.unused.has(w.path.split(/[.[]/)[0] ?? "")) continue;
     const read = cx.made.used.has(w.path);
     cx.report("E0308", `weight \`${w.path.split(".").pop() ?? w.path}\` gets no gradient`, w.span, {
       label: read ? "no loss depends on it smoothly" : "never read", notes: [`the first one is \`${w.path}\``],

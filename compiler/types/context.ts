@@ -171,7 +171,7 @@ export class Context {
   /** Runs `body` on a Make for this place. A refused op becomes what `refused` reports, and poison. */
   emit(env: Env, at: Span, body: (make: Make) => NodeId | Value, refused: (failure: InferFailure) => void): Value {
     const run = this.run;
-    if (!run) {
+    if (!run || !env.inForward) {
       return this.report("E0227", "tensors exist only while a layer is applied", at, {
         help: "put this in the `forward` of a layer",
       });

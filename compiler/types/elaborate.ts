@@ -241,7 +241,8 @@ function indexValue(cx: Context, target: Value, items: readonly Expr[], at: Span
   const n = dimValue(dim);
   const item = all[n ?? 0];
   if (item) return item;
-  return cx.alone ? poison : cx.report("E0225", `there is no entry ${n}: there are ${all.length}, counted from 0`, first.span);
+  // A stack of unknown height was made once, to be checked.
+  return cx.alone && (n === undefined || all.every((x) => x.kind === "layer")) ? poison : cx.report("E0225", `there is no entry ${n}: there are ${all.length}, counted from 0`, first.span);
 }
 
 // ---------------------------------------------------------------- blocks
@@ -319,6 +320,7 @@ function letAxes(cx: Context, name: Ident, axes: readonly Ident[], node: number,
       reportSizes(cx, at, w.name, { span: w.ident.span, size: w.axis.size }, { span: at, size: found.size });
     }
   }
+  if (written.some((w) => !has.some((x) => x.name === w.name))) return;
   const extra = has.filter((x) => !written.some((w) => w.name === x.name) && knownAxis(env.scope, x.name));
   if (extra[0]) {
     cx.report("E0220", `\`${name.text}\` also has axis \`${extra[0].name}\``, name.span, { label: `write \`${name.text}[${[...axes.map((a) => a.text), ...extra.map((x) => x.name)].join(", ")}]\``, also: [{ span: at, text: axesText(cx, node) }] });

@@ -293,7 +293,8 @@ export function applyMethod(cx: Context, layer: LayerInstance, name: string, inp
     });
   }
   if (cx.broken.has(layer.decl) && !cx.alone) return cx.broke();
-  if (cx.frames.length > MAX_DEPTH) return cx.report("E0223", `layer \`${what}\` applies itself without end`, at);
+  // A layer that is made of itself has been reported where it is made.
+  if (cx.frames.length > MAX_DEPTH) return cx.errors > 0 ? poison : cx.report("E0223", `layer \`${what}\` applies itself without end`, at);
   const scope = newScope(layer.scope);
   const ready = method.inputs.map((p, i) => bindInput(cx, layer, p, inputs[i] ?? poison, at, scope));
   if (ready.includes(false)) return poison;

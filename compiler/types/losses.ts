@@ -84,14 +84,14 @@ function weightOf(cx: Context, w: Weighted, env: Env): ScalarExpr | undefined {
   return number === 1 ? expr : S.binary("mul", S.f32(number), expr);
 }
 
-export function makeLosses(cx: Context, e: Expr, env: Env, streams: readonly Stream[], known: ReadonlySet<string>, processes: readonly Process[]): LossTerm[] {
+export function makeLosses(cx: Context, e: Expr, env: Env, streams: readonly Stream[], known: ReadonlySet<string>, processes: readonly Process[], predicted: ReadonlySet<string>): LossTerm[] {
   const scope = newScope(env.scope);
   scope.set("step", scalar(S.name("step", "f32")), null, "builtin");
   const inner: Env = { ...env, scope };
   const out: LossTerm[] = [];
   for (const w of weighted(cx, e, isTerm, "a loss is a sum of weighted terms such as `1.0 * next_token(text)`")) {
     const weight = weightOf(cx, w, inner);
-    const term = lossTerm(cx, w.item, streams, known, processes);
+    const term = lossTerm(cx, w.item, streams, known, processes, predicted);
     if (!term || !weight) continue;
     const old = out.find((t) => t.name === term.name);
     if (old) cx.report("E0203", `the loss has \`${term.name}\` twice`, w.item.span, { also: [{ span: old.span, text: "first here" }], help: "add their weights" });
@@ -100,7 +100,7 @@ export function makeLosses(cx: Context, e: Expr, env: Env, streams: readonly Str
   return out;
 }
 
-function lossTerm(cx: Context, e: Expr, streams: readonly Stream[], known: ReadonlySet<string>, processes: readonly Process[]): Omit<LossTerm, "weight"> | undefined {
+function lossTerm(cx: Context, e: Expr, streams: readonly Stream[], known: ReadonlySet<string>, processes: readonly Process[], predicted: ReadonlySet<string>): Omit<LossTerm, "weight"> | undefined {
   if (e.kind !== "call" || e.callee.kind !== "name" || !isTerm(e)) {
     const callee = e.kind === "call" ? e.callee : e;
     const word = callee.kind === "name" ? callee.text : "";
@@ -131,6 +131,8 @@ function lossTerm(cx: Context, e: Expr, streams: readonly Stream[], known: Reado
     return undefined;
   }
   if (kind === "denoise" && !processes.some((p) => p.stream === name)) {
+    // That the stream is predicted without a process is said where the stream is declared.
+    if (stream.kind === "continuous" && predicted.has(name)) return undefined;
     cx.report("E0318", `\`denoise\` needs a process, and stream \`${name}\` has none`, arg.value.span, {
       also: [{ span: stream.span, text: "declared here" }], help: stream.kind === "text" ? `use \`next_token(${name})\`` : `declare one: \`process noising on ${name} = diffusion()\``,
     });

@@ -6,6 +6,7 @@ import { didYouMean } from "../../grammar/suggest.ts";
 import type { Source, Span } from "../../grammar/source.ts";
 import type { Decl, Ident, Module, UseDecl } from "../ast/nodes.ts";
 import { parseModule } from "../ast/parse_module.ts";
+import type { ParsedModule } from "../ast/parse_module.ts";
 import { constants, primitives } from "./builtins.ts";
 import { newScope } from "./calls.ts";
 import type { Context } from "./context.ts";
@@ -21,6 +22,15 @@ export interface Loader {
 /** Modules of the library whose names need no `use`. */
 export const everyday = ["std.layers", "std.norms", "std.attention", "std.mlp", "std.positions", "std.time", "std.masks", "std.scores"] as const;
 export const libraryModules = [...everyday, "std.blocks", "std.routers"] as const;
+
+/** A source never changes, so its tree is made once, however many files use it. */
+const trees = new WeakMap<Source, ParsedModule>();
+
+function parsed(source: Source): ParsedModule {
+  const tree = trees.get(source) ?? parseModule(source);
+  trees.set(source, tree);
+  return tree;
+}
 
 export interface LinkedFile {
   readonly source: Source;
@@ -52,7 +62,7 @@ export class Files {
     if (old) return old;
     const cx = this.#cx;
     cx.sources.set(source.path, source);
-    const { module, diagnostics } = parseModule(source);
+    const { module, diagnostics } = parsed(source);
     cx.bag.addAll(diagnostics);
     const scope = newScope(this.#everyday(), true);
     const file: LinkedFile = { source, module, scope, library };

@@ -172,6 +172,7 @@ function tensorBinary(cx: Context, op: BinaryOp, a: Operand, b: Operand, at: Spa
   for (const o of [a, b]) {
     if (!isNumeric(o.value)) return cx.report("E0202", `\`${op}\` does not join a tensor and ${describe(o.value)}`, o.span, { label: describe(o.value) });
   }
+  if (!cx.run || !env.inForward) return cx.report("E0227", "tensors exist only while a layer is applied", at, { help: "put this in the `forward` of a layer" });
   const like = (o: Operand): DType => (o.value.kind === "tensor" ? (cx.run?.builder.type(o.value.node).dtype ?? "f32") : "f32");
   const x = toNode(cx, a.value, a.span, env, isTensor(b.value) ? like(b) : "f32");
   const y = toNode(cx, b.value, b.span, env, isTensor(a.value) ? like(a) : "f32");

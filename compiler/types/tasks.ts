@@ -42,8 +42,9 @@ export function makeTask(cx: Context, m: TaskMember, id: number, env: Env, strea
     fields.push({ name: f.name.text, stream: kind?.text ?? "", span: f.name.span });
   }
   const place: Place = { cx, env, fields, streams, specials, attributes: cx.attributes, used: new Set(), groups: 0 };
+  const before = cx.errors;
   const items = elements(place, m.layout, { drop: 0, group: 0 });
-  for (const f of fields) {
+  if (cx.errors === before) for (const f of fields) {
     if (!place.used.has(f.name)) cx.report("W0601", `field \`${f.name}\` of task \`${m.name.text}\` is not used`, f.span, { help: `lay it out: \`given ${f.stream}(${f.name})\`` });
   }
   return { name: m.name.text, id, fields, items, span: m.name.span };

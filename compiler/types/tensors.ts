@@ -5,7 +5,7 @@ import { didYouMean } from "../../grammar/suggest.ts";
 import type { Details } from "../../grammar/diagnostic.ts";
 import type { Span } from "../../grammar/source.ts";
 import type { Dim } from "../dim/dim.ts";
-import { dimText, dimValue } from "../dim/dim.ts";
+import { dimSub, dimText, dimValue } from "../dim/dim.ts";
 import type { InferFailure } from "../graph/builder.ts";
 import type { DType, NodeId } from "../graph/graph.ts";
 import type { Make } from "../graph/make.ts";
@@ -119,10 +119,11 @@ function sizeHelp(cx: Context, axis: string | undefined, size: Dim | undefined):
 const missingNames = (message: string): string[] => [...message.matchAll(/`([^`]+)`/g)].map((m) => m[1] ?? "").slice(1);
 
 const dtypeNames: Readonly<Record<string, string>> = { f32: "float", i32: "whole-number", u32: "whole-number", bool: "true-or-false" };
-const dtypeWords = (message: string): string => message.replace(/\b(f32|i32|u32|bool)\b/g, (t) => dtypeNames[t] ?? t);
+const dtypeWords = (message: string): string => message.replace("f32 or i32 or u32", "a number").replace(/\b(f32|i32|u32|bool)\b/g, (t) => dtypeNames[t] ?? t);
 const operandHelp = (message: string): Details => (message.includes("bool") ? { help: "`float(…)` turns true and false into 1 and 0; `where(c, a, b)` chooses" } : {});
 
 /** Whether unequal symbolic sizes are unequal for all values: quotients of variables may still agree. */
 function provable(a: Dim, b: Dim): boolean {
+  if ((dimValue(dimSub(a, b)) ?? 0) !== 0) return true;
   return ![a, b].some((d) => d.terms.some((t) => t.vars.some((v) => v.startsWith("("))));
 }
