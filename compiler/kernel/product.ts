@@ -79,16 +79,21 @@ export function productRegisters(parts: KernelParts, spec: ProductSpec, tile: Re
     });
   const guard = (body: Body, fit: boolean, i: ScalarExpr, size: ScalarExpr, then: (body: Body) => void): void =>
     fit ? then(body) : body.if(lt(i, size), then);
-  rows.forEach((r, i) => {
-    guard(b, rowsFit, r, mSize, (inRow) => {
-      const m: Point = coordinates(spec.m, r);
-      cols.forEach((c, j) => {
-        guard(inRow, colsFit, c, nSize, (body) => {
-          spec.sink(body, { ...batch, ...m, ...coordinates(spec.n, c) }, acc[i]?.[j] as ScalarExpr);
-        });
-      });
-    });
+  const store = (body: Body, r: ScalarExpr, sums: readonly ScalarExpr[]): void => guard(body, rowsFit, r, mSize, (inRow) => {
+    const m: Point = coordinates(spec.m, r);
+    cols.forEach((c, j) => guard(inRow, colsFit, c, nSize, (inside) =>
+      spec.sink(inside, { ...batch, ...m, ...coordinates(spec.n, c) }, sums[j] as ScalarExpr)));
   });
+  if (tile.rows <= 2) rows.forEach((r, i) => store(b, r, acc[i] as ScalarExpr[]));
+  else {
+    // The epilogue is written once for all rows: unrolled it would be most of the kernel, and compiling is not free.
+    const array = parts.array("sums", "f32", tile.rows * tile.cols, "private");
+    acc.flat().forEach((sum, n) => b.astore(array, i32(n), sum));
+    b.loop(i32(0), i32(tile.rows), 1, (body, i) => {
+      const sums = cols.map((_, j) => body.aload(array, add(mul(i, i32(tile.cols)), i32(j))));
+      store(body, body.let(add(row0, i), "row"), sums);
+    });
+  }
   return {
     workgroup: [tile.lanes, 1, 1],
     grid: [ceilDiv(nSize, tile.cols * tile.lanes), ceilDiv(mSize, tile.rows), spaceSize(spec.batch)],
