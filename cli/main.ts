@@ -3,13 +3,6 @@
 
 import { Command, CommanderError } from "commander";
 import { HeddleError, renderHeddleError } from "../runtime/error.ts";
-import { addBuild } from "./commands/build.ts";
-import { addCheck } from "./commands/check.ts";
-import { addDoctor } from "./commands/doctor.ts";
-import { addExplain } from "./commands/explain.ts";
-import { addFmt } from "./commands/fmt.ts";
-import { addGenerate, addRun } from "./commands/generate.ts";
-import { addTrain } from "./commands/train.ts";
 import { EXIT, Exit } from "./exit_code.ts";
 import { version } from "./package_root.ts";
 
@@ -19,14 +12,20 @@ const program = new Command("heddle")
   .showHelpAfterError("(--help shows the options)")
   .exitOverride();
 
-addCheck(program);
-addFmt(program);
-addExplain(program);
-addBuild(program);
-addRun(program);
-addGenerate(program);
-addTrain(program);
-addDoctor(program);
+// Only what is asked for is loaded: the compiler costs a second that `heddle run` and `heddle explain E0214` need not pay.
+const commands: Readonly<Record<string, () => Promise<(program: Command) => void>>> = {
+  check: async () => (await import("./commands/check.ts")).addCheck,
+  fmt: async () => (await import("./commands/fmt.ts")).addFmt,
+  explain: async () => (await import("./commands/explain.ts")).addExplain,
+  build: async () => (await import("./commands/build.ts")).addBuild,
+  run: async () => (await import("./commands/run.ts")).addRun,
+  generate: async () => (await import("./commands/generate.ts")).addGenerate,
+  train: async () => (await import("./commands/train.ts")).addTrain,
+  doctor: async () => (await import("./commands/doctor.ts")).addDoctor,
+};
+const asked = process.argv.slice(2).find((a) => !a.startsWith("-"));
+const wanted = asked !== undefined && Object.hasOwn(commands, asked) ? [asked] : Object.keys(commands);
+for (const name of wanted) (await commands[name]?.())?.(program);
 for (const c of program.commands) c.exitOverride().showHelpAfterError("(--help shows the options)");
 
 function fail(thrown: unknown): number {

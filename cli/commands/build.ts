@@ -4,7 +4,6 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { mkdir, mkdtemp, readdir, rename, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import type { Command } from "commander";
-import { bundleFiles } from "../../compiler/bundle/files.ts";
 import { INFERENCE, trainingPrograms } from "../../compiler/compile.ts";
 import type { ProgramName } from "../../compiler/plan/manifest.ts";
 import { HeddleError } from "../../runtime/error.ts";
@@ -55,6 +54,7 @@ async function build(file: string, options: Options): Promise<void> {
   const tokenizers = new Map<string, Uint8Array>();
   for (const s of compiled.spec.streams)
     if (s.kind === "text" && s.tokenizer.kind === "bpe") tokenizers.set(s.tokenizer.file, new Uint8Array(readFileSync(path.join(path.dirname(file), s.tokenizer.file))));
+  const { bundleFiles } = await import("../../compiler/bundle/files.ts");
   const files = bundleFiles({ compiled, version, ...(checked ? { weights: checked } : {}), tokenizers, runtime: portableRuntime(), lengths: { batch: 1, t: 64, s: 128, slots: 128 } });
   await writeFolder(options.out, files);
   const bytes = [...files.values()].reduce((n, b) => n + b.length, 0);

@@ -59,6 +59,18 @@ function explainCode(code: string, json: boolean): void {
   process.stdout.write(json ? `${JSON.stringify({ code, page: text })}\n` : text);
 }
 
+function oneOf<T extends string>(kind: string, name: string, known: readonly T[]): T {
+  const found = known.find((k) => k === name);
+  if (found === undefined) throw new HeddleError({ code: "E0582", message: `there is no ${kind} \`${name}\``, help: didYouMean(name, known) ?? `use one of ${known.join(", ")}`, exit: 2 });
+  return found;
+}
+
+function count(text: string): number {
+  const n = Number(text);
+  if (!Number.isSafeInteger(n) || n < 1) throw new HeddleError({ code: "E0582", message: `\`${text}\` is not a whole number from 1`, exit: 2 });
+  return n;
+}
+
 async function explainTopic(topic: (typeof topics)[number], model: Model, options: Options): Promise<void> {
   const say = (text: string): void => void process.stdout.write(text.endsWith("\n") ? text : `${text}\n`);
   if (topic === "mask") return say(maskPictures(model));
@@ -67,14 +79,15 @@ async function explainTopic(topic: (typeof topics)[number], model: Model, option
     return;
   }
   const target = options.target === "auto" ? targetOf(await describeAdapter()) : targetNamed(options.target);
-  const programs = (options.program === undefined ? [...trainingPrograms(model), ...INFERENCE] : [options.program]) as ProgramName[];
+  const known: ProgramName[] = [...trainingPrograms(model), ...INFERENCE, "loss"];
+  const programs = options.program === undefined ? known.filter((p) => p !== "loss") : [oneOf("program", options.program, known)];
   const stages: { program: string; pass: string; print: () => string }[] = [];
   const result = compileModel(model, { target, programs, observer: { stage: (program, pass, print) => stages.push({ program, pass, print }) } });
   if (!result.ok) throw new Error("a model with parts that are not built reached the compiler");
   const { compiled } = result;
   if (topic === "cache") return say(compiled.spec.cache.sound ? "keys and values of committed tokens can be kept: no committed token ever attends to a later one" : `nothing can be kept: ${compiled.spec.cache.reason}`);
   if (topic === "graph" || topic === "kernels") {
-    const pass = options.pass ?? (topic === "graph" ? "rewrite" : "merge");
+    const pass = oneOf("pass", options.pass ?? (topic === "graph" ? "rewrite" : "merge"), [...new Set(stages.map((s) => s.pass))]);
     for (const s of stages) if (s.pass === pass) say(`# ${s.program} after ${s.pass}\n${s.print()}`);
     return;
   }
@@ -82,8 +95,8 @@ async function explainTopic(topic: (typeof topics)[number], model: Model, option
     for (const [name, plan] of Object.entries(compiled.plans)) plan.modules.forEach((m, i) => say(`// ${name} module ${i}${m.proven ? ", proven in bounds" : ""}\n${m.wgsl}`));
     return;
   }
-  const batch = Number(options.batch);
-  const tokens = Number(options.tokens);
+  const batch = count(options.batch);
+  const tokens = count(options.tokens);
   const lengths = { batch, t: tokens, s: tokens, slots: tokens };
   const rows = Object.entries(compiled.plans).map(([name, plan]) => {
     const l = layoutPlan(plan, lengths);

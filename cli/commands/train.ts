@@ -41,7 +41,12 @@ interface Options {
 
 const number = (text: string): number => {
   const n = Number(text);
-  if (!Number.isFinite(n) || n < 0) throw new HeddleError({ code: "E0582", message: `\`${text}\` is not a number`, exit: 2 });
+  if (text.trim() === "" || !Number.isFinite(n) || n < 0) throw new HeddleError({ code: "E0582", message: `\`${text}\` is not a number from 0`, exit: 2 });
+  return n;
+};
+const whole = (least: number) => (text: string): number => {
+  const n = Number(text);
+  if (text.trim() === "" || !Number.isSafeInteger(n) || n < least) throw new HeddleError({ code: "E0582", message: `\`${text}\` is not a whole number from ${least}`, exit: 2 });
   return n;
 };
 
@@ -54,14 +59,14 @@ export function addTrain(program: Command): void {
     .option("-o, --out <dir>", "where checkpoints and metrics.jsonl go", "run")
     .option("--model <name>", "which model or variant of the spec")
     .option("--split <name>", "rows of this split; `train` where the data names splits")
-    .option("--steps <n>", "optimizer steps of the whole schedule", number)
-    .option("--until <n>", "stop after this step without changing the schedule", number)
-    .option("--batch <n>", "samples a step", number)
-    .option("--accumulate <n>", "micro-batches a step", number)
+    .option("--steps <n>", "optimizer steps of the whole schedule", whole(1))
+    .option("--until <n>", "stop after this step without changing the schedule", whole(0))
+    .option("--batch <n>", "samples a step", whole(1))
+    .option("--accumulate <n>", "micro-batches a step", whole(1))
     .option("--lr <x>", "peak learning rate", number)
-    .option("--seed <n>", "seed of initial values, order, tasks and noise", number)
-    .option("--save-every <n>", "steps between checkpoints", number, 500)
-    .option("--keep <n>", "checkpoints kept", number, 2)
+    .option("--seed <n>", "seed of initial values, order, tasks and noise", whole(0))
+    .option("--save-every <n>", "steps between checkpoints; 0 saves only at the end", whole(0), 500)
+    .option("--keep <n>", "checkpoints kept", whole(1), 2)
     .option("--resume [checkpoint]", "go on from the newest checkpoint in --out, or from this one")
     .option("--target <name>", "kernels for: auto, guaranteed, software", "auto")
     .option("--remat", "recompute each block in the backward pass: less memory, more work")
@@ -201,7 +206,7 @@ async function saveAll(machine: Machine, options: Options, fingerprint: Record<s
         ...(states.has("ema") ? { ema: await part("ema") } : {}),
       },
     },
-    Math.max(1, options.keep),
+    options.keep,
   );
 }
 

@@ -1,0 +1,81 @@
+// Runs one task of a model that is ready, for `generate` and `run`: fields from the command line, results as text, PNG files, previews
+// or JSON.
+
+import type { Command } from "commander";
+import { encode } from "fast-png";
+import { HeddleError } from "../runtime/error.ts";
+import type { FieldOutput, GenerativeModel } from "../runtime/generate/model.ts";
+import { findStream, findTask } from "../runtime/sequence/layout.ts";
+import { imageBytes } from "../runtime/tokenize/image.ts";
+import { writeAtomically } from "../runtime/weights/file.ts";
+import { parseFields } from "./fields.ts";
+import { startProgress } from "./progress.ts";
+import { preview, takesColour } from "./show/preview.ts";
+
+export interface RunFlags {
+  seed: number;
+  count: number;
+  out?: string;
+  set: string[];
+  json?: boolean;
+}
+
+const integer = (text: string): number => {
+  const n = Number(text);
+  if (!Number.isInteger(n) || n < 0) throw new HeddleError({ code: "E0582", message: `\`${text}\` is not a whole number`, exit: 2 });
+  return n;
+};
+const collect = (value: string, all: string[]): string[] => [...all, value];
+
+/** Options that both commands have. */
+export const taskOptions = (c: Command): Command =>
+  c
+    .option("--seed <n>", "seed of every random choice", integer, 0)
+    .option("-n, --count <n>", "how many, with seeds following --seed", integer, 1)
+    .option("-o, --out <file>", "write images here (PNG; with --count a number is put in)")
+    .option("--set <stream.name=value>", "override a sampler: image.steps=20, image.guidance=2, text.p=0.8", collect, [])
+    .option("--json", "the result as JSON on stdout");
+
+export async function runTask(model: GenerativeModel, taskName: string, pairs: readonly string[], flags: RunFlags): Promise<void> {
+  const { spec } = model.machine;
+  const task = findTask(spec, taskName);
+  const given = parseFields(pairs, (field) => {
+    const f = task.fields.find((x) => x.name === field);
+    if (!f) throw new HeddleError({ code: "E0561", message: `task \`${taskName}\` has no field \`${field}\``, help: `its fields are ${task.fields.map((x) => x.name).join(", ")}`, exit: 2 });
+    return findStream(spec, f.stream);
+  });
+  const bar = startProgress(taskName, 20);
+  const requests = Array.from({ length: Math.max(1, flags.count) }, () => given);
+  const results = await model.runMany(taskName, requests, { seed: flags.seed, samplers: overrides(flags.set), progress: (field, done, total) => bar.update(done, total, field) });
+  bar.stop();
+  if (flags.json) process.stdout.write(`${JSON.stringify(results.map(jsonOf), null, 2)}\n`);
+  for (const [i, fields] of results.entries())
+    for (const [name, value] of Object.entries(fields)) {
+      if (typeof value === "string") {
+        if (!flags.json) process.stdout.write(`${value}\n`);
+        continue;
+      }
+      if (flags.out !== undefined) {
+        const file = results.length > 1 ? flags.out.replace(/(\.png)?$/i, `-${i}.png`) : flags.out;
+        await writeAtomically(file, encode({ width: value.width, height: value.height, channels: value.channels as 1 | 3, depth: 8, data: imageBytes(value) }));
+        process.stderr.write(`${name}: ${file}\n`);
+      } else if (!flags.json)
+        process.stdout.write(`${preview([{ pixels: value.data, width: value.width, height: value.height, channels: value.channels as 1 | 3, caption: name }], { colour: takesColour(process.stdout, process.env) })}\n`);
+    }
+}
+
+const jsonOf = (fields: Record<string, FieldOutput>): Record<string, unknown> =>
+  Object.fromEntries(Object.entries(fields).map(([n, v]) => [n, typeof v === "string" ? v : { ...v, data: Array.from(v.data) }]));
+
+function overrides(pairs: readonly string[]): Record<string, { kind?: string } & Record<string, number | string>> {
+  const out: Record<string, { kind?: string } & Record<string, number | string>> = {};
+  for (const pair of pairs) {
+    const match = /^(\w+)\.(\w+)=(.+)$/.exec(pair);
+    const [, stream, name, text] = match ?? [];
+    if (!stream || !name || text === undefined) throw new HeddleError({ code: "E0582", message: `\`${pair}\` is not \`stream.name=value\``, help: "for example --set image.steps=20", exit: 2 });
+    const value = name === "kind" ? text : Number(text);
+    if (typeof value === "number" && !Number.isFinite(value)) throw new HeddleError({ code: "E0582", message: `\`${text}\` is not a number`, exit: 2 });
+    out[stream] = { ...out[stream], [name]: value };
+  }
+  return out;
+}
