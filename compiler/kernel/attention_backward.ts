@@ -18,6 +18,7 @@ import { tidy } from "./tidy.ts";
 export function attendBackward(parts: KernelParts, spec: AttendBackwardSpec, target: Target): KernelShape {
   const width = constantOf(spec.width.size) ?? 1;
   const value = constantOf(spec.value.size) ?? 1;
+  if (!spec.dq && !spec.dk && !spec.dv) return deltaRows(parts, spec, target);
   if (spec.dq) return queryRegisters(parts, spec, chooseAttendTile(width, target));
   const sums = (spec.dk ? width : 0) + (spec.dv ? value : 0);
   return keyRegisters(parts, spec, chooseAttendTile(sums, target));
@@ -35,6 +36,26 @@ function deltas(b: Body, spec: AttendBackwardSpec, rows: readonly Token[], unrol
     body.assign(sum, total([sum, ...run.map((p) => mul(body.let(spec.dout(body, { ...row.at, ...p })), body.let(spec.out(body, { ...row.at, ...p }))))]));
   }));
   return sums;
+}
+
+/** delta alone: one invocation a row. */
+function deltaRows(parts: KernelParts, spec: AttendBackwardSpec, target: Target): KernelShape {
+  const b = new Body(parts);
+  const tile: AttendTile = { rows: 1, cols: 1, lanes: target.products === "tiles" ? 64 : 16, unroll: 4 };
+  const at = { ...coordinates(spec.outer, builtin("group.z")), ...coordinates(spec.group, builtin("group.y")) };
+  const rows = ownRows(b, spec, tile, at, false);
+  const [delta] = deltas(b, spec, rows, tile.unroll);
+  for (const row of rows) {
+    const store = (body: Body): void => spec.deltaSink?.(body, row.at, delta as ScalarExpr);
+    if (row.exists) b.if(row.exists, store);
+    else store(b);
+  }
+  return {
+    workgroup: [tile.lanes, 1, 1],
+    grid: [ceilDiv(spec.query.size, tile.lanes), spaceSize(spec.group), spaceSize(spec.outer)],
+    arrays: parts.arrays,
+    body: tidy(parts, b.stmts),
+  };
 }
 
 /** What a row of queries brings to a pair beside its vectors. */

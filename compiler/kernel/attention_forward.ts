@@ -33,12 +33,12 @@ export function attendForward(parts: KernelParts, spec: AttendForwardSpec, targe
 }
 
 /** The query rows of this invocation, with their attributes. */
-export function ownRows(b: Body, spec: AttendSpec, tile: AttendTile, outer: Point): Token[] {
+export function ownRows(b: Body, spec: AttendSpec, tile: AttendTile, outer: Point, attrs = true): Token[] {
   const first = b.let(mul(add(mul(builtin("group.x"), i32(tile.lanes)), builtin("lane.x")), i32(tile.rows)), "row");
   return Array.from({ length: tile.rows }, (_, r) => {
     const { index, exists } = clampToken(b, add(first, i32(r)), spec.query, tile.rows * tile.lanes);
     const at = { ...outer, [spec.query.name]: index };
-    return { at, exists, attrs: loadAttrs(b, spec, "q", at) };
+    return { at, exists, attrs: attrs ? loadAttrs(b, spec, "q", at) : {} };
   });
 }
 

@@ -114,12 +114,15 @@ export class RowSums {
   readonly #array: string = "";
   readonly #rows: number;
   readonly #size: number;
+  readonly #parts: KernelParts;
+  #settled: string | undefined;
 
   constructor(b: Body, parts: KernelParts, rows: number, axis: SpaceAxis) {
     const size = constantOf(axis.size);
     if (size === undefined) throw new Error(`attend: axis ${axis.name} must have a constant size`);
     this.#rows = rows;
     this.#size = size;
+    this.#parts = parts;
     if (rows * size <= 256) this.#vars = Array.from({ length: rows }, () => Array.from({ length: size }, () => b.var(f32(0), "sum")));
     else {
       this.#array = parts.array("sums", "f32", rows * size, "private");
@@ -138,17 +141,25 @@ export class RowSums {
     });
   }
 
-  /** Visits the finished sums of one row. */
+  /** Visits the finished sums of one row, in a loop: its body is written once, however many sums there are. */
   row(b: Body, r: number, visit: (b: Body, at: ScalarExpr, sum: ScalarExpr) => void): void {
-    this.#each(b, (body, at, sums) => visit(body, at, sums[0] as ScalarExpr), [r]);
+    const vars = this.#vars?.[r];
+    if (!vars) {
+      b.loop(i32(0), i32(this.#size), 1, (body, at) => visit(body, at, body.aload(this.#array, this.#index(r, at))));
+      return;
+    }
+    this.#settled ??= this.#parts.array("settled", "f32", this.#size, "private");
+    const array = this.#settled;
+    vars.forEach((sum, i) => b.astore(array, i32(i), sum));
+    b.loop(i32(0), i32(this.#size), 1, (body, at) => visit(body, at, body.aload(array, at)));
   }
 
   #index(r: number, at: ScalarExpr): ScalarExpr {
     return add(i32(r * this.#size), at);
   }
 
-  #each(b: Body, f: (b: Body, at: ScalarExpr, sums: ScalarExpr[]) => void, only?: readonly number[]): void {
-    const rows = only ?? Array.from({ length: this.#rows }, (_, r) => r);
+  #each(b: Body, f: (b: Body, at: ScalarExpr, sums: ScalarExpr[]) => void): void {
+    const rows = Array.from({ length: this.#rows }, (_, r) => r);
     const vars = this.#vars;
     if (vars) for (let v = 0; v < this.#size; v++) f(b, i32(v), rows.map((r) => vars[r]?.[v] as ScalarExpr));
     else b.loop(i32(0), i32(this.#size), 1, (body, at) => f(body, at, rows.map((r) => body.aload(this.#array, this.#index(r, at)))));

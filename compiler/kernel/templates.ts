@@ -85,7 +85,7 @@ export interface CrossEntropyRowSpec {
 export interface Templates {
   product(parts: KernelParts, spec: ProductSpec, target: Target): KernelShape;
   attendForward(parts: KernelParts, spec: AttendForwardSpec, target: Target): KernelShape;
-  /** The query side (dq) when spec.dq is set, else the key side (dk, dv): two kernels, two calls. */
+  /** The query side (dq) when spec.dq is set, else the key side (dk, dv): two kernels, two calls. With neither: delta alone. */
   attendBackward(parts: KernelParts, spec: AttendBackwardSpec, target: Target): KernelShape;
   crossEntropyRows(parts: KernelParts, spec: CrossEntropyRowSpec, target: Target): KernelShape;
 }
