@@ -17,14 +17,17 @@ export function literal(type: ScalarType, value: number): string {
   }
 }
 
+const largest = Math.fround(3.4028234663852886e38);
+
 function floatLiteral(value: number): string {
   const v = Math.fround(value);
   if (!Number.isFinite(v)) throw new Error(`${value} is not a finite f32`);
   if (v === 0) return Object.is(v, -0) ? "(-0.0f)" : "0.0f";
-  let text = v.toPrecision(9);
-  for (let digits = 1; digits < 9; digits++) {
+  // The shortest text that rounds to the number; never one beyond the largest f32, which compilers refuse instead of rounding.
+  let text = v.toString();
+  for (let digits = 1; digits <= 9; digits++) {
     const shorter = v.toPrecision(digits);
-    if (Math.fround(Number(shorter)) === v) {
+    if (Math.fround(Number(shorter)) === v && Math.abs(Number(shorter)) <= largest) {
       text = shorter;
       break;
     }

@@ -25,7 +25,7 @@ export const dispatchesOf = (p: Program): Dispatch[] => {
 };
 export const namesOf = (p: Program): string[] => dispatchesOf(p).map((d) => d.kernel.name);
 
-const array = (dtype: string, values: readonly number[]): TensorData =>
+export const array = (dtype: string, values: readonly number[]): TensorData =>
   dtype === "f32" ? Float32Array.from(values) : dtype === "i32" ? Int32Array.from(values) : Uint32Array.from(values);
 
 /** Runs both and compares every output and state; `tolerance` is relative to the largest element of a tensor. */
