@@ -25,7 +25,7 @@ export interface AttendTile {
 export function chooseAttendTile(sumsPerRow: number, target: Target): AttendTile {
   if (target.products === "tiles") return { rows: 1, cols: 4, lanes: 64, unroll: 4 };
   const rows = sumsPerRow <= 32 ? 4 : sumsPerRow <= 64 ? 2 : 1;
-  return { rows, cols: 4, lanes: 8, unroll: 2 };
+  return { rows, cols: 4, lanes: 4, unroll: 2 };
 }
 
 export function attendForward(parts: KernelParts, spec: AttendForwardSpec, target: Target): KernelShape {
