@@ -27,11 +27,19 @@ function grid(s: Stream): { count: number; cols: number } {
 export const flat = (items: readonly TaskItem[]): Exclude<TaskItem, { kind: "repeat" }>[] =>
   items.flatMap((i) => (i.kind === "repeat" ? flat(i.items) : [i]));
 
+/** The token attribute `role` of an item: 1 where it is predicted, or is the literal that ends predicted text. */
+export function roleOf(model: Model, items: readonly TaskItem[], index: number): number {
+  const [item, before] = [items[index], items[index - 1]];
+  if (item?.kind === "predict") return 1;
+  return item?.kind === "literal" && before?.kind === "predict" && model.streams.find((s) => s.name === before.stream)?.kind === "text" ? 1 : 0;
+}
+
 export function exampleOf(model: Model, task: Task): ExampleToken[] {
   const out: ExampleToken[] = [];
   const text = model.streams.find((s) => s.kind === "text");
   const declared = Object.fromEntries(model.attributes.map((a) => [a.name, a.fallback]));
-  flat(task.items).forEach((item, index) => {
+  const items = flat(task.items);
+  items.forEach((item, index) => {
     const stream = item.kind === "literal" ? text : model.streams.find((s) => s.name === item.stream);
     const { count, cols } = item.kind === "literal" ? { count: 1, cols: 0 } : grid(stream ?? { kind: "text" } as Stream);
     for (let i = 0; i < count; i++) {
@@ -39,7 +47,7 @@ export function exampleOf(model: Model, task: Task): ExampleToken[] {
         label: item.kind === "literal" ? `<${item.name}>` : item.field, item: index, role: item.kind, stream: stream?.name ?? "",
         attributes: {
           ...declared, ...(item.kind === "literal" ? {} : item.attributes), pos: out.length, doc: 0, span: index, stream: stream?.id ?? 0, task: task.id,
-          role: item.kind === "predict" ? 1 : 0, row: cols > 0 ? Math.floor(i / cols) : 0, col: cols > 0 ? i % cols : 0, frame: 0, scale: 0, time: 0,
+          role: roleOf(model, items, index), row: cols > 0 ? Math.floor(i / cols) : 0, col: cols > 0 ? i % cols : 0, frame: 0, scale: 0, time: 0,
         },
       });
     }

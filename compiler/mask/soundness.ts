@@ -9,7 +9,7 @@ import { rangeOf } from "../scalar/interval.ts";
 import type { Known } from "../scalar/interval.ts";
 import type { Attention, Model, Task, TaskItem } from "../types/model.ts";
 import type { ExampleToken } from "./example.ts";
-import { exampleOf, flat } from "./example.ts";
+import { exampleOf, flat, roleOf } from "./example.ts";
 import type { Fact, Facts } from "./pairs.ts";
 import { exactly, pairTruth, someNumber } from "./pairs.ts";
 
@@ -60,7 +60,7 @@ function firstLeak(model: Model, task: Task, mask: ScalarExpr | undefined): stri
     for (let j = i; j < items.length; j++) {
       const [a, b] = [items[i], items[j]];
       if (!a || !b || oneUnit(model, items, i, j)) continue;
-      if (mask && pairTruth(mask, factsOf(model, task, a, b, i, j)) === "false") continue;
+      if (mask && pairTruth(mask, factsOf(model, task, items, a, b, i, j)) === "false") continue;
       const seen = witness(exampleOf(model, task), mask, i, j);
       const [q, k] = [nameOf(a), nameOf(b)];
       if (seen || !mask) return i === j ? `lets a token of ${q} see a later one of it` : `lets ${q} see ${k}, which comes after it`;
@@ -82,7 +82,7 @@ export function sees(mask: ScalarExpr, q: ExampleToken, k: ExampleToken): boolea
 }
 
 /** What is known of a token of item i and a later one of item j. */
-function factsOf(model: Model, task: Task, a: Item, b: Item, i: number, j: number): Facts {
+function factsOf(model: Model, task: Task, items: readonly Item[], a: Item, b: Item, i: number, j: number): Facts {
   const text = model.streams.find((s) => s.kind === "text");
   const streamOf = (x: Item) => (x.kind === "literal" ? text : model.streams.find((s) => s.name === x.stream));
   const both = (q: number, k: number): Fact => ({ q: exactly(q), k: exactly(k), difference: exactly(k - q) });
@@ -98,7 +98,7 @@ function factsOf(model: Model, task: Task, a: Item, b: Item, i: number, j: numbe
       case "doc": return { q: someNumber, k: someNumber, difference: exactly(0) };
       case "stream": return both(streamOf(a)?.id ?? 0, streamOf(b)?.id ?? 0);
       case "task": return both(task.id, task.id);
-      case "role": return both(Number(a.kind === "predict"), Number(b.kind === "predict"));
+      case "role": return both(roleOf(model, items, i), roleOf(model, items, j));
       case "row": case "col": return { q: place(a, name), k: place(b, name) };
       case "frame": case "scale": case "time": return { q: someNumber, k: someNumber };
       default: {

@@ -148,7 +148,8 @@ function applied(cx: Context, streams: readonly Stream[], embeds: ReadonlyMap<st
       if (plain) plainHeads.set(stream, plain);
     }
     const facts = tableFacts(builder);
-    for (const p of cx.made.parameters) if (facts.rows.has(p.path)) (p as { decay: boolean }).decay = false;
+    // Decay is for matrices: what is contracted. Rows of tables, gains and biases keep their size.
+    for (const p of cx.made.parameters) (p as { decay: boolean }).decay = p.axes.length >= 2 && facts.contracted.has(p.path) && !facts.rows.has(p.path);
     return { layers: { embed: embeds, body, head: heads, width: width.axis, plainHeads, scope }, reached, ...(facts.longest === undefined ? {} : { maxTokens: facts.longest }) };
   } finally {
     cx.run = outer;
@@ -204,12 +205,19 @@ function plainHead(b: GraphBuilder, out: NodeId, h: NodeId): PlainHead | undefin
   return vocab ? { parameter: weight.attrs.name.replace(/^params\//, ""), from, vocab: vocab.name } : undefined;
 }
 
-/** Weights that are looked up by row, and the longest sequence where rows are positions. */
-function tableFacts(b: GraphBuilder): { rows: ReadonlySet<string>; longest: number | undefined } {
+/** Weights that are looked up by row, weights that are contracted, and the longest sequence where rows are positions. */
+function tableFacts(b: GraphBuilder): { rows: ReadonlySet<string>; contracted: ReadonlySet<string>; longest: number | undefined } {
   const rows = new Set<string>();
+  const contracted = new Set<string>();
   let longest: number | undefined;
   for (let id = 0; id < b.size; id++) {
     const n = b.node(id);
+    if (n.op === "dot") {
+      for (const a of n.args) {
+        const w = b.node(a);
+        if (w.op === "state") contracted.add(w.attrs.name.replace(/^params\//, ""));
+      }
+    }
     if (n.op !== "gather") continue;
     const [table, index] = n.args;
     const t = table === undefined ? undefined : b.node(table);
@@ -220,6 +228,6 @@ function tableFacts(b: GraphBuilder): { rows: ReadonlySet<string>; longest: numb
     const count = size ? dimValue(size) : undefined;
     if (i?.op === "input" && i.attrs.name === "query.pos" && count !== undefined) longest = Math.min(longest ?? count, count);
   }
-  return { rows, longest };
+  return { rows, contracted, longest };
 }
 

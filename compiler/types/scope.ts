@@ -99,5 +99,6 @@ export function unknownName(cx: Context, name: Named, env: Env): Value {
   if (cx.modelScope) for (const [n, e] of cx.modelScope.visible()) if (!all.has(n)) all.set(n, e);
   for (const [n, e] of all) if (!wants || ((e.ready?.() ?? true) && fitsKind(wants, e.value()))) candidates.push(n);
   const word = wants === undefined ? "name" : (words[wants] ?? wants);
-  return cx.report("E0201", `there is no ${word} \`${name.text}\` here`, name.span, { help: didYouMean(name.text, candidates) });
+  const tokens = name.text === "q" || name.text === "k" ? "the two tokens are named where a mask is declared: `mask mine(q, k) = …`" : undefined;
+  return cx.report("E0201", `there is no ${word} \`${name.text}\` here`, name.span, { help: tokens ?? didYouMean(name.text, candidates) });
 }

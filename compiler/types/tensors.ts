@@ -118,8 +118,16 @@ function sizeHelp(cx: Context, axis: string | undefined, size: Dim | undefined):
 
 const missingNames = (message: string): string[] => [...message.matchAll(/`([^`]+)`/g)].map((m) => m[1] ?? "").slice(1);
 
-const dtypeNames: Readonly<Record<string, string>> = { f32: "float", i32: "whole-number", u32: "whole-number", bool: "true-or-false" };
-const dtypeWords = (message: string): string => message.replace("f32 or i32 or u32", "a number").replace(/\b(f32|i32|u32|bool)\b/g, (t) => dtypeNames[t] ?? t);
+const nouns: Readonly<Record<string, string>> = { f32: "float", i32: "whole number", u32: "whole number", bool: "truth value" };
+
+/** `an f32 value where i32 is needed`, in the language's words. */
+function dtypeWords(message: string): string {
+  const [, has, needs] = /^an? (\w+) value where (.*) is needed$/.exec(message) ?? [];
+  if (has === undefined || needs === undefined) return message.replace(/\b(f32|i32|u32|bool)\b/g, (t) => `${nouns[t] ?? t}s`).replace("; cast one of them", "");
+  const wanted = [...new Set(needs.split(" or ").map((t) => nouns[t] ?? t))];
+  return `a ${nouns[has] ?? has} where a ${wanted.length > 1 ? "number" : wanted.join("")} is needed`;
+}
+
 const operandHelp = (message: string): Details => (message.includes("bool") ? { help: "`float(…)` turns true and false into 1 and 0; `where(c, a, b)` chooses" } : {});
 
 /** Whether unequal symbolic sizes are unequal for all values: quotients of variables may still agree. */
