@@ -105,7 +105,8 @@ export function analyse(graph: Graph): Analysis {
   for (const o of graph.outputs) {
     const n = node(o.node);
     const cache = n.op === "update" ? node(n.args[0] ?? -1) : undefined;
-    if (cache?.op === "state" && cache.attrs.name === o.into) anchors.set(n.id, "update");
+    // In place when nobody else wants the old cache; otherwise it is a map like others.
+    if (cache?.op === "state" && cache.attrs.name === o.into && usersOf(cache.id).length === 1) anchors.set(n.id, "update");
   }
 
   const { absent, sums } = sumsOfDots(graph, live, usersOf, outputNodes);

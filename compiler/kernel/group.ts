@@ -89,7 +89,7 @@ export class Grouping {
   }
 
   #open(work: Work, reads: readonly Read[]): Group {
-    const kind = work.unit.kind === "reduce" ? "row" : work.unit.kind === "copy" ? "map" : work.unit.kind;
+    const kind = work.unit.kind === "reduce" ? "row" : work.unit.kind === "copy" || work.unit.kind === "update" ? "map" : work.unit.kind;
     const g: Group = {
       index: this.groups.length, kind, axes: work.axes, reduced: new Set(work.reduced),
       members: [{ work, coords: symbols("g", work.axes) }], reads: new Set(reads.map((r) => r.id)), after: new Set(),
@@ -154,6 +154,9 @@ export class Grouping {
 
   /** The unit's axes in the group's coordinates, when it may run at the group's points. */
   #fit(work: Work, reads: readonly Read[], g: Group): { coords: Point; reduced?: Set<string> } | undefined {
+    // What reads an updated state reads all of it, not the part that the update's kernel is at.
+    if (work.unit.kind === "update" && g.kind === "row") return undefined;
+    if (g.members.some((m) => m.work.unit.kind === "update" && reads.some((r) => r.id === m.work.node.id))) return undefined;
     const members = new Map(g.members.filter((m) => m.work.unit.kind !== "copy").map((m) => [m.work.node.id, m]));
     const solved = new Map<string, ScalarExpr>();
     const halves = new Map<string, { q?: ScalarExpr; r?: ScalarExpr }>();

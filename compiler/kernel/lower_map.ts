@@ -1,18 +1,18 @@
 // In: a group of maps over one space. Out: one dispatch: an invocation a point, or a run of points where every invocation
 // first has to add up the pieces of a long sum. All values of a point are computed before any is stored, so that a state may
-// be rewritten in place. Also `update`, which writes its part of a state. Refuses nothing.
+// be rewritten in place. Refuses nothing.
 
-import type { NodeId, NodeOf } from "../graph/graph.ts";
+import type { NodeId } from "../graph/graph.ts";
 import type { ScalarExpr } from "../scalar/expr.ts";
-import { add, and, binary, builtin, i32, lt, mul } from "../scalar/expr.ts";
+import { add, binary, builtin, i32, mul } from "../scalar/expr.ts";
 import { isLeaf } from "./analysis.ts";
-import type { Point, SpaceAxis } from "./body.ts";
+import type { SpaceAxis } from "./body.ts";
 import { Body, KernelParts, spaceSize } from "./body.ts";
-import { coordinate, spaceAxis, splitPoint } from "./coords.ts";
+import { spaceAxis, splitPoint } from "./coords.ts";
 import type { Group, Member } from "./group.ts";
 import type { ProgramStep } from "./kernel.ts";
 import type { Lowering } from "./lowering.ts";
-import { ceilBy, dispatchOf, groupEvaluator, groupRange, guarded, isMultiple, placed } from "./lowering.ts";
+import { ceilBy, dispatchOf, groupEvaluator, groupRange, guarded, isMultiple, storeMembers } from "./lowering.ts";
 import { tidy } from "./tidy.ts";
 
 const workgroup = 64;
@@ -37,22 +37,14 @@ export function lowerMap(low: Lowering, g: Group): ProgramStep[] {
   const pieced = [...g.reads].some((id) => low.analysis.unitOf.get(id)?.kind === "partial");
   const run = pieced && !(total.kind === "const" && total.value <= workgroup) ? (low.target.products === "registers" ? 64 : 16) : 1;
   const range = groupRange(ceilBy(total, workgroup * run), low.target);
-  const valueOf = (m: Member, body: Body, at: Point): ScalarExpr =>
-    m.work.unit.from ? evaluator.load(body, m.work.unit.from, at) : evaluator.value(body, m.work.node.id, at);
   const point = (body: Body, index: ScalarExpr): void => {
     const i = body.let(index, "at");
     guarded(body, range.exact && isMultiple(total, workgroup * run), i, total, (inside) => {
       const at = splitPoint(axes, i);
-      const stores = g.members.flatMap((m) => low.stores(m).map((to) => ({ m, to })));
-      const whole = stores.filter(({ m }) => m.work.axes.length > 0 || axes.length === 0);
-      const values = whole.map(({ m, to }) => ({ to, where: placed(m, at), value: valueOf(m, inside, placed(m, at)) }));
-      const named = values.map((v) => ({ ...v, value: inside.let(v.value) }));
-      for (const v of named) evaluator.store(inside, v.to, v.where, v.value);
-      const numbers = stores.filter((s) => !whole.includes(s));
-      if (numbers.length > 0)
-        inside.if(binary("eq", i, i32(0)), (first) => {
-          for (const { m, to } of numbers) evaluator.store(first, to, {}, valueOf(m, first, {}));
-        });
+      const isNumber = (m: Member): boolean => m.work.axes.length === 0 && axes.length > 0;
+      storeMembers(low, evaluator, inside, g.members.filter((m) => !isNumber(m)), at);
+      const numbers = g.members.filter((m) => isNumber(m) && low.stores(m).length > 0);
+      if (numbers.length > 0) inside.if(binary("eq", i, i32(0)), (first) => storeMembers(low, evaluator, first, numbers, {}));
     });
   };
   // What is one number for all points comes first, in straight line.
@@ -63,7 +55,7 @@ export function lowerMap(low: Lowering, g: Group): ProgramStep[] {
     b.loop(i32(0), i32(run), 1, (body, e) => point(body, add(first, mul(e, i32(workgroup)))));
   }
   const shape = { workgroup: [workgroup, 1, 1] as const, grid: range.grid, arrays: parts.arrays, body: tidy(parts, b.stmts) };
-  return [dispatchOf(low, g, "map", parts, shape)];
+  return [dispatchOf(low, g, g.members.every((m) => m.work.unit.kind === "update") ? "update" : "map", parts, shape)];
 }
 
 /** The outermost computed values without axes that the members use. */
@@ -81,31 +73,4 @@ function numbersIn(low: Lowering, g: Group): NodeId[] {
   };
   for (const m of g.members) walk(m.work.node.id);
   return out;
-}
-
-/** `update` into its own state: only the new part is written. */
-export function lowerUpdate(low: Lowering, g: Group): ProgramStep[] {
-  const m = g.members[0];
-  if (!m) throw new Error("update without a node");
-  const node = m.work.node as NodeOf<"update">;
-  const [, valueId, atId] = node.args as [NodeId, NodeId, NodeId];
-  const parts = new KernelParts();
-  const b = new Body(parts);
-  const evaluator = groupEvaluator(low, g, parts);
-  const axes = (low.analysis.graph.nodes[valueId]?.type.axes ?? []).map(spaceAxis);
-  const total = spaceSize(axes);
-  const range = groupRange(ceilBy(total, workgroup), low.target);
-  const i = b.let(add(mul(range.index, i32(workgroup)), builtin("lane.x")), "at");
-  guarded(b, range.exact && isMultiple(total, workgroup), i, total, (inside) => {
-    const at = splitPoint(axes, i);
-    const to = low.stores(m)[0];
-    if (!to) throw new Error("update without a place");
-    const size = (to.axes.find((x) => x.name === node.attrs.axis) as SpaceAxis).size;
-    const row = inside.let(add(coordinate(at, node.attrs.axis), evaluator.value(inside, atId, at)), "row");
-    inside.if(and(binary("le", i32(0), row), lt(row, size)), (body) => {
-      evaluator.store(body, to, { ...at, [node.attrs.axis]: row }, evaluator.value(body, valueId, at));
-    });
-  });
-  const shape = { workgroup: [workgroup, 1, 1] as const, grid: range.grid, arrays: parts.arrays, body: tidy(parts, b.stmts) };
-  return [dispatchOf(low, g, "update", parts, shape)];
 }

@@ -11,7 +11,7 @@ import { coordinate, mergedParts, spaceAxis } from "./coords.ts";
 import type { Group } from "./group.ts";
 import type { ProgramStep } from "./kernel.ts";
 import type { Lowering } from "./lowering.ts";
-import { dispatchOf, groupEvaluator, placed } from "./lowering.ts";
+import { dispatchOf, groupEvaluator, storeMembers } from "./lowering.ts";
 import type { ProductTerm } from "./templates.ts";
 import { readsAt, symbols } from "./trace.ts";
 
@@ -53,9 +53,7 @@ export function lowerProduct(low: Lowering, g: Group): ProgramStep[] {
     batch, m, n, terms,
     sink: (body, at, value) => {
       current = body.let(value, "dot");
-      const stored = g.members.filter((s) => low.stores(s).length > 0);
-      const values = stored.map((s) => body.let(evaluator.value(body, s.work.node.id, placed(s, at))));
-      stored.forEach((s, i) => { for (const to of low.stores(s)) evaluator.store(body, to, placed(s, at), values[i] as ScalarExpr); });
+      storeMembers(low, evaluator, body, g.members, at);
       current = undefined;
     },
   }, low.target);

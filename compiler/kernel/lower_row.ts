@@ -15,7 +15,7 @@ import type { Evaluator } from "./evaluate.ts";
 import type { Group, Member } from "./group.ts";
 import type { ProgramStep } from "./kernel.ts";
 import type { Lowering, Range } from "./lowering.ts";
-import { ceilBy, dispatchOf, groupEvaluator, groupRange, guarded, isMultiple, lowest, placed, snapshot } from "./lowering.ts";
+import { ceilBy, dispatchOf, groupEvaluator, groupRange, guarded, isMultiple, lowest, placed, snapshot, storeMembers } from "./lowering.ts";
 import type { KernelShape } from "./templates.ts";
 import { tidy } from "./tidy.ts";
 import { unitReads } from "./trace.ts";
@@ -64,12 +64,12 @@ export function lowerRow(low: Lowering, g: Group): ProgramStep[] {
           const sum = sums[i] as ScalarExpr;
           body.assign(sum, binary(t.op === "sum" ? "add" : t.op, sum, t.value(body, here)));
         });
-        if (stored.length > 0) schedule.wide(body, (w) => storeAll(low, evaluator, w, stored, here));
+        if (stored.length > 0) schedule.wide(body, (w) => storeMembers(low, evaluator, w, stored, here));
       });
       mine.forEach((t, i) => t.done(schedule.reduce(row, t.op, sums[i] as ScalarExpr)));
     }
     const narrow = g.members.filter((m) => !isWide(m, g) && low.stores(m).length > 0);
-    if (narrow.length > 0) schedule.once(row, (body) => storeAll(low, evaluator, body, narrow, at));
+    if (narrow.length > 0) schedule.once(row, (body) => storeMembers(low, evaluator, body, narrow, at));
   });
   const shape: KernelShape = { workgroup: schedule.workgroup, grid: schedule.grid, arrays: parts.arrays, body: tidy(parts, b.stmts) };
   return [dispatchOf(low, g, "rows", parts, shape)];
@@ -82,11 +82,6 @@ const isWide = (m: Member, g: Group): boolean =>
 function mentions(e: ScalarExpr, axes: ReadonlySet<string>): boolean {
   if (e.kind === "name") return axes.has(e.name.slice(2));
   return "a" in e && (mentions(e.a, axes) || ("b" in e && mentions(e.b, axes)) || ("cond" in e && mentions(e.cond, axes)));
-}
-
-function storeAll(low: Lowering, evaluator: Evaluator, b: Body, members: readonly Member[], at: Point): void {
-  const values = members.map((m) => b.let(evaluator.value(b, m.work.node.id, placed(m, at))));
-  members.forEach((m, i) => { for (const to of low.stores(m)) evaluator.store(b, to, placed(m, at), values[i] as ScalarExpr); });
 }
 
 /** Which pass computes what: a reduction runs in the first pass in which everything it reads is known. */

@@ -3,7 +3,7 @@
 
 import type { NodeId, Origin } from "../graph/graph.ts";
 import type { ScalarExpr } from "../scalar/expr.ts";
-import { add, binary, builtin, div, f32, i32, lt, mul } from "../scalar/expr.ts";
+import { add, and, binary, builtin, div, f32, i32, lt, mul } from "../scalar/expr.ts";
 import type { Analysis } from "./analysis.ts";
 import { pieces } from "./analysis.ts";
 import type { KernelParts, Point, SpaceAxis } from "./body.ts";
@@ -84,6 +84,30 @@ export function snapshot(b: Body, v: ScalarExpr): ScalarExpr {
 export function placed(m: Member, at: Point): Point {
   const put = (e: ScalarExpr): ScalarExpr => (e.kind === "name" && e.name.startsWith("g:") ? (at[e.name.slice(2)] ?? i32(0)) : e);
   return Object.fromEntries(Object.entries(m.coords).map(([axis, e]) => [axis, mapExpr(e, put)]));
+}
+
+/** Stores members at a point of the group: all values first, since a state may be rewritten in place. */
+export function storeMembers(low: Lowering, evaluator: Evaluator, b: Body, members: readonly Member[], at: Point): void {
+  const ready = members.flatMap((m): { stores: readonly Storage[]; here: Point; value: ScalarExpr; inside?: ScalarExpr }[] => {
+    const stores = low.stores(m);
+    if (stores.length === 0) return [];
+    const here = placed(m, at);
+    const { unit, node } = m.work;
+    if (unit.from) return [{ stores, here, value: b.let(evaluator.load(b, unit.from, here)) }];
+    if (unit.kind !== "update" || node.op !== "update") return [{ stores, here, value: b.let(evaluator.value(b, node.id, here)) }];
+    // Only the new part of a state is written, and only what of it lies inside.
+    const [, value, start] = node.args as [NodeId, NodeId, NodeId];
+    const { axis } = node.attrs;
+    const size = (stores[0]?.axes.find((x) => x.name === axis) as SpaceAxis).size;
+    const place = b.let(add(here[axis] as ScalarExpr, evaluator.value(b, start, here)), "place");
+    const inside = and(binary("le", i32(0), place), lt(place, size));
+    return [{ stores, here: { ...here, [axis]: place }, value: b.let(evaluator.value(b, value, here)), inside }];
+  });
+  for (const r of ready) {
+    const store = (body: Body): void => { for (const to of r.stores) evaluator.store(body, to, r.here, r.value); };
+    if (r.inside) b.if(r.inside, store);
+    else store(b);
+  }
 }
 
 /** A 1-D range of workgroups, folded into y where one dimension is too short. */

@@ -16,7 +16,7 @@ import { Grouping } from "./group.ts";
 import type { Program, ProgramStep, ProgramTensor, Target } from "./kernel.ts";
 import { lowerAttend } from "./lower_attend.ts";
 import { lowerCrossEntropy } from "./lower_ce.ts";
-import { lowerMap, lowerUpdate } from "./lower_map.ts";
+import { lowerMap } from "./lower_map.ts";
 import { lowerProduct } from "./lower_product.ts";
 import { lowerPartial, lowerRow } from "./lower_row.ts";
 import { lowerScatter } from "./lower_scatter.ts";
@@ -87,14 +87,13 @@ export function scheduleGraph(graph: Graph, target: Target, templates: Templates
 
 function lowerGroup(low: Lowering, g: Group): ProgramStep[] {
   switch (g.kind) {
-    case "map": case "copy": return lowerMap(low, g);
+    case "map": case "copy": case "update": return lowerMap(low, g);
     case "row": case "reduce": return lowerRow(low, g);
     case "partial": return lowerPartial(low, g);
     case "product": return lowerProduct(low, g);
     case "attend": case "attend_dq": case "attend_dkv": return lowerAttend(low, g);
     case "ce": return lowerCrossEntropy(low, g);
     case "scatter": return lowerScatter(low, g);
-    case "update": return lowerUpdate(low, g);
   }
 }
 
@@ -119,7 +118,6 @@ function settleStates(grouping: Grouping, outputs: Map<NodeId, Storage>): void {
       continue;
     }
     outputs.delete(w.node);
-    if (w.group.kind === "update") w.group.kind = "map";
     const unit: Unit = { kind: "copy", node: w.node, into: w.to };
     const work = workOf(a, unit);
     const copy: Group = { index: grouping.groups.length, kind: "map", axes: work.axes, reduced: new Set(), members: [{ work, coords: symbols("g", work.axes) }], reads: new Set([w.node]), after: new Set(others) };

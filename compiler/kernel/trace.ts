@@ -41,11 +41,13 @@ function reductionSpace(a: Analysis, node: Node): { axes: readonly Axis[]; reduc
 export function workOf(a: Analysis, unit: Unit): Work {
   const node = a.graph.nodes[unit.node] as Node;
   if (unit.kind === "reduce" || unit.kind === "partial") return { unit, node, ...reductionSpace(a, node) };
+  // An update runs over what it writes.
+  if (unit.kind === "update") return { unit, node, axes: (a.graph.nodes[node.args[1] as NodeId] as Node).type.axes, reduced: [] };
   return { unit, node, axes: node.type.axes, reduced: [] };
 }
 
-/** Whether all of a unit's operands are read at the points of its own space: maps and reductions. */
-export const isPointwise = (u: Unit): boolean => u.kind === "map" || u.kind === "reduce" || u.kind === "partial" || u.kind === "copy";
+/** Whether all of a unit's operands are read at the points of its own space. */
+export const isPointwise = (u: Unit): boolean => ["map", "reduce", "partial", "copy", "update"].includes(u.kind);
 
 /** Units and leaves that a node's value at a point reads. `own` is computed rather than read. */
 export function readsAt(a: Analysis, roots: readonly { readonly id: NodeId; readonly at: Point }[], own?: NodeId, through?: (id: NodeId) => boolean): Read[] {
@@ -67,10 +69,10 @@ export function readsAt(a: Analysis, roots: readonly { readonly id: NodeId; read
 export function unitReads(a: Analysis, w: Work, at: Point): Read[] {
   if (w.unit.kind === "map") return readsAt(a, [{ id: w.node.id, at }], w.node.id);
   if (w.unit.kind === "copy") return readsAt(a, [{ id: w.node.id, at }]);
+  if (w.unit.kind === "update") return readsAt(a, w.node.args.slice(1).map((id) => ({ id, at })));
   if (isPointwise(w.unit)) return readsAt(a, w.node.args.map((id) => ({ id, at })));
   // Anchors read their operands everywhere: which ones is all that counts.
-  const skip = w.unit.kind === "update" ? 1 : 0;
-  return readsAt(a, w.node.args.slice(skip).map((id) => ({ id, at: symbols("x", (a.graph.nodes[id] as Node).type.axes) })));
+  return readsAt(a, w.node.args.map((id) => ({ id, at: symbols("x", (a.graph.nodes[id] as Node).type.axes) })));
 }
 
 /** The value at a point with some units computed on the way: their reads instead of themselves. */

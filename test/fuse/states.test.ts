@@ -100,9 +100,32 @@ describe("states", () => {
       m.builder.output("k", k, "cache.k");
       m.builder.output("v", v, "cache.v");
     });
-    for (const target of targets) expect(namesOf(scheduleGraph(g, target, templates)).filter((n) => n.endsWith("update")).length).toBe(2);
+    for (const target of targets) expect(namesOf(scheduleGraph(g, target, templates))).toEqual(["states update", "states attend"]);
     check(g, { inputs: { x: spread(12, 1), at: [4] }, state: { "cache.k": spread(32, 2), "cache.v": spread(32, 4) }, lengths: { t: 3, slots: 8 } });
     check(g, { inputs: { x: spread(12, 1), at: [6] }, state: { "cache.k": spread(32, 2), "cache.v": spread(32, 4) }, lengths: { t: 3, slots: 8 } });
+  });
+
+  test("a cache is written by the product that makes its rows", () => {
+    const slots = ax("s", "slots");
+    const g = build((m) => {
+      const rows = m.rename(m.add(m.dot(m.input("x", F(t, d)), m.state("w", F(d, e)), "d"), m.input("b", F(e))), "t", "s");
+      const k = m.update(m.state("cache.k", F(slots, e)), "s", rows, m.input("at", I()));
+      m.builder.output("k", k, "cache.k");
+      m.builder.output("top", m.amax(k, "s"));
+    });
+    expect(namesOf(scheduleGraph(g, software, templates))).toEqual(["states product", "states rows"]);
+    check(g, { inputs: { x: spread(12, 1), b: spread(4, 7), at: [6] }, state: { w: spread(16, 3), "cache.k": spread(32, 2) }, lengths: { t: 3, slots: 8 } });
+  });
+
+  test("a cache whose old rows are wanted too", () => {
+    const slots = ax("s", "slots");
+    const g = build((m) => {
+      const cache = m.state("cache.k", F(slots, d));
+      const k = m.update(cache, "s", m.rename(m.tanh(m.input("x", F(t, d))), "t", "s"), m.input("at", I()));
+      m.builder.output("k", k, "cache.k");
+      m.builder.output("change", m.sum(m.sub(k, cache), "s"));
+    });
+    check(g, { inputs: { x: spread(12, 1), at: [2] }, state: { "cache.k": spread(32, 2) }, lengths: { t: 3, slots: 8 } });
   });
 
   test("one node into an output, a state and another output", () => {
