@@ -3,14 +3,14 @@
 // once on a graph that is thrown away, and the checks of check_model.ts look at the whole.
 
 import { Bag } from "../../grammar/diagnostic.ts";
-import type { Binding, EmbedMember, HeadMember, Ident, Member, ProcessDecl, SampleMember, TaskMember, TokensMember, TrainDecl } from "../ast/nodes.ts";
+import type { Binding, Ident, Member } from "../ast/nodes.ts";
 import { dimConst, dimValue } from "../dim/dim.ts";
 import { coerce, newScope, wantedOf } from "./calls.ts";
 import { checkModel } from "./check_model.ts";
 import type { Context } from "./context.ts";
 import { nothingMade } from "./context.ts";
 import { makeLosses, makeMix } from "./losses.ts";
-import type { Plan } from "./members_of_model.ts";
+import type { Plan, Sorted } from "./members_of_model.ts";
 import type { Attribute, Constant, Model, Predicate, Process, Sampler, Task } from "./model.ts";
 import { buildNetwork } from "./build_network.ts";
 import type { NamedSize } from "./parameter.ts";
@@ -21,17 +21,6 @@ import { makeTask, segmentsOf } from "./tasks.ts";
 import { makeTrain } from "./train.ts";
 import type { Env, MaskValue, ScoreValue, Value } from "./values.ts";
 import { describe, int, poison } from "./values.ts";
-
-export interface Sorted {
-  readonly tokens: TokensMember[];
-  readonly tasks: TaskMember[];
-  readonly embeds: EmbedMember[];
-  readonly heads: HeadMember[];
-  readonly samples: SampleMember[];
-  readonly processes: ProcessDecl[];
-  readonly bindings: Binding[];
-  readonly trains: TrainDecl[];
-}
 
 const sections = ["mask", "score", "body", "loss", "mix", "train"];
 

@@ -4,7 +4,9 @@
 
 import { didYouMean } from "../../grammar/suggest.ts";
 import type { Span } from "../../grammar/source.ts";
-import type { Expr, Ident, Member, ModelDecl, VariantDecl } from "../ast/nodes.ts";
+import type {
+  Binding, EmbedMember, Expr, HeadMember, Ident, Member, ModelDecl, ProcessDecl, SampleMember, TaskMember, TokensMember, TrainDecl, VariantDecl,
+} from "../ast/nodes.ts";
 import type { Context } from "./context.ts";
 import { newScope } from "./calls.ts";
 import type { Scope } from "./values.ts";
@@ -17,6 +19,18 @@ export interface Plan {
   /** Values that a variant gives to parameters. */
   readonly parameters: ReadonlyMap<string, { readonly value: Expr; readonly span: Span }>;
   readonly members: readonly Member[];
+}
+
+/** The members of a model by what they are. */
+export interface Sorted {
+  readonly tokens: TokensMember[];
+  readonly tasks: TaskMember[];
+  readonly embeds: EmbedMember[];
+  readonly heads: HeadMember[];
+  readonly samples: SampleMember[];
+  readonly processes: ProcessDecl[];
+  readonly bindings: Binding[];
+  readonly trains: TrainDecl[];
 }
 
 export type FindModel = (name: string) => { readonly decl: ModelDecl | VariantDecl; readonly scope: Scope } | undefined;
