@@ -17,4 +17,17 @@ function find(): string {
 
 export const packageRoot = find();
 
-export const version = (JSON.parse(readFileSync(path.join(packageRoot, "package.json"), "utf8")) as { version: string }).version;
+interface PackageFile {
+  readonly version: string;
+  readonly dependencies: Readonly<Record<string, string>>;
+  readonly optionalDependencies: Readonly<Record<string, string>>;
+}
+
+const about = JSON.parse(readFileSync(path.join(packageRoot, "package.json"), "utf8")) as PackageFile;
+
+export const version = about.version;
+
+/** What brings a GPU to Node: the only packages that a bundle needs there. */
+export const gpuPackages: Readonly<Record<string, string>> = Object.fromEntries(
+  Object.entries({ ...about.dependencies, ...about.optionalDependencies }).filter(([name]) => name === "webgpu" || name === "@sparticuz/chromium"),
+);

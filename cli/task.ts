@@ -3,8 +3,9 @@
 
 import type { Command } from "commander";
 import { encode } from "fast-png";
+import type { ModelSpec } from "../compiler/plan/manifest.ts";
 import { HeddleError } from "../runtime/error.ts";
-import type { FieldOutput, GenerativeModel } from "../runtime/generate/model.ts";
+import type { FieldInput, FieldOutput, GenerativeModel } from "../runtime/generate/model.ts";
 import { findStream, findTask } from "../runtime/sequence/layout.ts";
 import { imageBytes } from "../runtime/tokenize/image.ts";
 import { writeAtomically } from "../runtime/weights/file.ts";
@@ -36,14 +37,21 @@ export const taskOptions = (c: Command): Command =>
     .option("--set <stream.name=value>", "override a sampler: image.steps=20, image.guidance=2, text.p=0.8", collect, [])
     .option("--json", "the result as JSON on stdout");
 
-export async function runTask(model: GenerativeModel, taskName: string, pairs: readonly string[], flags: RunFlags): Promise<void> {
-  const { spec } = model.machine;
+/** The given fields of a task, all of them and no others; asked for before anything slow begins. */
+export function givenFields(spec: ModelSpec, taskName: string, pairs: readonly string[]): Record<string, FieldInput> {
   const task = findTask(spec, taskName);
   const given = parseFields(pairs, (field) => {
     const f = task.fields.find((x) => x.name === field);
     if (!f) throw new HeddleError({ code: "E0561", message: `task \`${taskName}\` has no field \`${field}\``, help: `its fields are ${task.fields.map((x) => x.name).join(", ")}`, exit: 2 });
     return findStream(spec, f.stream);
   });
+  for (const item of task.items)
+    if (item.kind === "given" && given[item.field] === undefined)
+      throw new HeddleError({ code: "E0561", message: `task \`${taskName}\` needs the field \`${item.field}\``, help: `give ${item.field}=${findStream(spec, item.stream).kind === "text" ? "text" : "image.png"}`, exit: 2 });
+  return given;
+}
+
+export async function runTask(model: GenerativeModel, taskName: string, given: Readonly<Record<string, FieldInput>>, flags: RunFlags): Promise<void> {
   const bar = startProgress(taskName, 20);
   const requests = Array.from({ length: Math.max(1, flags.count) }, () => given);
   const results = await model.runMany(taskName, requests, { seed: flags.seed, samplers: overrides(flags.set), progress: (field, done, total) => bar.update(done, total, field) });

@@ -10,7 +10,7 @@ import { loadParameters } from "../../runtime/weights/parameters.ts";
 import { compileFor, openFor, targetNamed, targetOf } from "../compile.ts";
 import { describeAdapter } from "../device.ts";
 import { modelOf } from "../spec.ts";
-import { type RunFlags, runTask, taskOptions } from "../task.ts";
+import { givenFields, type RunFlags, runTask, taskOptions } from "../task.ts";
 import { readWeights } from "../weights.ts";
 
 interface GenerateFlags extends RunFlags {
@@ -38,13 +38,14 @@ export function addGenerate(program: Command): void {
     const target = flags.target === "auto" ? targetOf(await describeAdapter()) : targetNamed(flags.target);
     const compiled = compileFor(model, target, INFERENCE);
     const values = loadParameters(compiled.spec, weights.bytes, weights.file);
+    const given = givenFields(compiled.spec, task, fields);
     const codecs = await openCodecs(compiled.spec.streams, async (name) => readFileSync(path.join(path.dirname(file), name), "utf8"));
     const host = await openFor(compiled);
     const machine = new Machine(host, compiled);
     machine.states.write("params", values);
     const ready = new GenerativeModel(machine, codecs);
     try {
-      await runTask(ready, task, fields, flags);
+      await runTask(ready, task, given, flags);
     } finally {
       await ready.destroy();
       await host.destroy();

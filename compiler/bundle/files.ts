@@ -18,6 +18,8 @@ export interface BundleParts {
   readonly tokenizers: ReadonlyMap<string, Uint8Array>;
   /** The portable runtime: files of the folder `runtime/`. */
   readonly runtime: ReadonlyMap<string, Uint8Array>;
+  /** Packages that the runtime needs in Node, with their versions; a page needs none. */
+  readonly packages: Readonly<Record<string, string>>;
   /** Lengths at which peak bytes are stated. */
   readonly lengths: Readonly<Record<string, number>>;
 }
@@ -45,6 +47,9 @@ export function bundleFiles(parts: BundleParts): Map<string, Uint8Array> {
   const client = writeClient(compiled.spec);
   files.set("index.js", encode(client.js));
   files.set("index.d.ts", encode(client.dts));
+  // Says that index.js is a module, and lets `npm install` in the folder bring what Node needs.
+  const about = { name: `heddle-${compiled.spec.name.toLowerCase()}`, version: "0.0.0", private: true, type: "module", main: "index.js", types: "index.d.ts", optionalDependencies: parts.packages };
+  files.set("package.json", encode(`${JSON.stringify(about, null, 2)}\n`));
   for (const [name, bytes] of parts.runtime) files.set(`runtime/${name}`, bytes);
   for (const [name, bytes] of parts.tokenizers) files.set(name, bytes);
   if (parts.weights) files.set("weights.safetensors", parts.weights);

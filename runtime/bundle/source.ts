@@ -55,9 +55,11 @@ function folderSource(place: string): BundleSource {
 export function memorySource(files: ReadonlyMap<string, Uint8Array>): BundleSource {
   return {
     place: "memory",
-    read(name) {
+    async read(name) {
+      checkName(name, "memory");
       const found = files.get(name);
-      return found ? Promise.resolve(found) : Promise.reject(new HeddleError({ code: "E0571", message: `the bundle has no file \`${name}\``, place: "memory" }));
+      if (!found) throw new HeddleError({ code: "E0571", message: `the bundle has no file \`${name}\``, place: "memory" });
+      return found;
     },
   };
 }
