@@ -97,9 +97,10 @@ function binaryText(op: BinaryOp, a: ScalarExpr, b: ScalarExpr, scope: Scope): T
     case "add": case "sub": return infix(symbols[op] ?? "", 6, 6, 7);
     case "mul": case "div": case "mod": return infix(symbols[op] ?? "", 7, 7, 8);
     case "eq": case "ne": case "lt": case "le": return infix(symbols[op] ?? "", 5, 6, 6);
-    // `&&`, `||`, `&`, `|`, `^` do not mix without parentheses; a chain of one of them is left open on the left only.
-    case "and": return logic(isBool ? "&&" : "&", op, a, b, scope);
-    case "or": return logic(isBool ? "||" : "|", op, a, b, scope);
+    // `&`, `|`, `^` do not mix without parentheses; a chain of one of them is left open on the left only. Never `&&` or `||`:
+    // they are control flow, and SwiftShader's compile time doubles with every link of a chain of them.
+    case "and": return logic("&", op, a, b, scope);
+    case "or": return logic("|", op, a, b, scope);
     case "xor": return isBool ? infix("!=", 5, 6, 6) : logic("^", op, a, b, scope);
     case "shl": case "shr": {
       const amount = b.type === "u32" ? atLeast(b, unaryLevel, scope) : call("u32", expression(b, scope)).text;
@@ -109,8 +110,7 @@ function binaryText(op: BinaryOp, a: ScalarExpr, b: ScalarExpr, scope: Scope): T
 }
 
 function logic(symbol: string, op: BinaryOp, a: ScalarExpr, b: ScalarExpr, scope: Scope): Text {
-  const isBool = a.type === "bool";
-  const free = isBool ? 5 : unaryLevel;
+  const free = unaryLevel;
   const left = a.kind === "binary" && a.op === op ? expression(a, scope) : atLeast(a, free, scope);
   return { text: `${left} ${symbol} ${atLeast(b, free, scope)}`, level: 2 };
 }
