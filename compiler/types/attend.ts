@@ -6,7 +6,7 @@ import type { Dim } from "../dim/dim.ts";
 import { dimEqual, dimValue } from "../dim/dim.ts";
 import type { NodeId } from "../graph/graph.ts";
 import type { ScalarExpr } from "../scalar/expr.ts";
-import { children } from "../scalar/expr.ts";
+import { and, attr, binary, children } from "../scalar/expr.ts";
 import type { BuiltinCall } from "./builtin_call.ts";
 import { bracketName, nodeOf, valueOf } from "./builtin_call.ts";
 import { numberOf } from "./operators.ts";
@@ -15,6 +15,7 @@ import type { MaskValue, ScoreValue, Value } from "./values.ts";
 import { describe, poison } from "./values.ts";
 
 const KEY = "s";
+const sameDoc = binary("eq", attr("q", "doc"), attr("k", "doc"));
 
 interface Axis { readonly name: string; readonly size: Dim }
 
@@ -79,15 +80,16 @@ export function attendValue(call: BuiltinCall): Value {
       ({ k, v } = hooked);
       keyAttribute = hooked.keyAttribute ?? keyAttribute;
     }
-    // A mask parameter of a layer that is checked alone says nothing about attributes.
-    const known = [mask?.expr, score?.expr];
+    // Several samples share a row, and padding belongs to none: a token sees its own sample only, whatever the mask says.
+    const seen = mask ? and(sameDoc, mask.expr) : sameDoc;
+    const known = [seen, score?.expr];
     const gather = (side: "q" | "k"): Record<string, NodeId> =>
       Object.fromEntries(attributesOf(known, side).map((n) => {
         cx.made.reads.add(n);
         return [n, side === "q" ? run.leaves.attribute("query", n) : keyAttribute(n)];
       }));
     return make.attend(q, k, v, {
-      query, key: KEY, width, value, scale, ...(mask ? { mask: mask.expr } : {}), ...(score ? { score: score.expr } : {}),
+      query, key: KEY, width, value, scale, mask: seen, ...(score ? { score: score.expr } : {}),
       queryAttrs: gather("q"), keyAttrs: gather("k"),
     });
   }, (f) => refuse(cx, f, at, [span("q"), span("k"), span("v")]));

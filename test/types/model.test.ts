@@ -42,7 +42,7 @@ describe("examples", () => {
       ["<bos>", "given text(caption) 0.1", "<boi>", "predict image(picture) 0", "<eoi>"],
       ["<bos>", "<boi>", "given image(picture) 0", "<eoi>", "predict text(caption) 0", "<eos>"],
     ]);
-    expect(digits?.reads).toEqual(["col", "pos", "row", "span", "stream"]);
+    expect(digits?.reads).toEqual(["col", "doc", "pos", "row", "span", "stream"]);
     expect(tiny?.axes.map((a) => a.name)).toEqual(["d"]);
     expect(tiny && digits && count(tiny) < count(digits)).toBe(true);
     expect(tiny?.train.ema).toBe(digits?.train.ema);
@@ -124,9 +124,20 @@ describe("the network on a program's builder", () => {
     const input = (name: string): NodeId => b.add("input", [], { name, type: { dtype: "i32", axes: [batch, t] } }, o);
     const net = elaborateNetwork(m, b, { attribute: (side, name) => (side === "query" ? input(name) : b.add("rename", [input(name)], { from: "t", to: "s" }, o)), level: () => 0 });
     b.output("out", net.head("text", net.body(net.embed("text", input("id")))));
-    const out = interpret(b.finish(), { inputs: { id: ids, pos: [0, 1, 2, 3, 4] }, state, lengths: { t: T } }).outputs["out"];
+    const out = interpret(b.finish(), { inputs: { id: ids, pos: [0, 1, 2, 3, 4], doc: [0, 0, 0, 0, 0] }, state, lengths: { t: T } }).outputs["out"];
     return [...(out?.data ?? [])];
   }
+
+  test("samples in one row do not see each other, and nothing sees padding", () => {
+    const b = new GraphBuilder("packed");
+    const o = originAt("test");
+    const input = (name: string): NodeId => b.add("input", [], { name, type: { dtype: "i32", axes: [batch, t] } }, o);
+    const net = elaborateNetwork(m, b, { attribute: (side, name) => (side === "query" ? input(name) : b.add("rename", [input(name)], { from: "t", to: "s" }, o)), level: () => 0 });
+    b.output("out", net.head("text", net.body(net.embed("text", input("id")))));
+    const out = interpret(b.finish(), { inputs: { id: [7, 9, ...ids, 0], pos: [0, 1, 0, 1, 2, 3, 4, 0], doc: [0, 0, 1, 1, 1, 1, 1, -1] }, state, lengths: { t: 8 } }).outputs["out"];
+    const own = [...(out?.data ?? [])].slice(2 * 258, 7 * 258);
+    whole().forEach((v, i) => expect(Math.abs(v - (own[i] ?? NaN))).toBeLessThan(1e-9));
+  });
 
   test("one token at a time over a cache gives the logits of the whole", () => {
     const expected = whole();
@@ -157,7 +168,7 @@ describe("the network on a program's builder", () => {
       });
       b.output("out", net.head("text", net.body(net.embed("text", input("id", [batch, one])))));
       const keys = Array.from({ length: at + 1 }, (_, i) => i);
-      const r = interpret(b.finish(), { inputs: { id: [id], pos: [at], "key.pos": keys, at }, state: { ...state, ...caches } });
+      const r = interpret(b.finish(), { inputs: { id: [id], pos: [at], doc: [0], "key.pos": keys, "key.doc": keys.map(() => 0), at }, state: { ...state, ...caches } });
       caches = Object.fromEntries(paths.map((p) => [p, [...(r.state[p]?.data ?? [])]]));
       expect(paths).toEqual(["k.body[0].attn", "v.body[0].attn", "k.body[1].attn", "v.body[1].attn"]);
       [...(r.outputs["out"]?.data ?? [])].forEach((v, i) => expect(Math.abs(v - (expected[at * vocab + i] ?? NaN))).toBeLessThan(1e-9));
