@@ -24,7 +24,7 @@ export interface AttendTile {
 /** Rows so that their sums stay near the register file; from docs/decisions/0003-product-schedules.md. */
 export function chooseAttendTile(sumsPerRow: number, target: Target): AttendTile {
   if (target.products === "tiles") return { rows: 1, cols: 4, lanes: 64, unroll: 4 };
-  const rows = sumsPerRow <= 32 ? 4 : sumsPerRow <= 64 ? 2 : 1;
+  const rows = sumsPerRow <= 64 ? 4 : sumsPerRow <= 128 ? 2 : 1;
   return { rows, cols: 4, lanes: 4, unroll: 2 };
 }
 
