@@ -7,7 +7,7 @@ import type { ScalarExpr } from "../scalar/expr.ts";
 import type { Kernel, Stmt } from "./kernel.ts";
 import { expandLaneReduce } from "./lane_reduce.ts";
 import type { Poly } from "./polynomial.ts";
-import { constant, plus, polyText } from "./polynomial.ts";
+import { TooLarge, constant, plus, polyText } from "./polynomial.ts";
 import { stmtText } from "./print.ts";
 import type { Guard } from "./symbolic.ts";
 import { Symbolic } from "./symbolic.ts";
@@ -27,9 +27,14 @@ export const kernelProven = (kernel: Kernel): boolean => unprovenAccesses(kernel
 
 /** Accesses without a proof, at most `most`. */
 export function unprovenAccesses(kernel: Kernel, most = Number.POSITIVE_INFINITY): Unproven[] {
-  const check = new BoundsCheck(expandLaneReduce(kernel), most);
-  check.run();
-  return check.unproven;
+  try {
+    const check = new BoundsCheck(expandLaneReduce(kernel), most);
+    check.run();
+    return check.unproven;
+  } catch (e) {
+    if (!(e instanceof TooLarge)) throw e;
+    return [{ statement: "the whole kernel", place: "everything", bound: "above", goal: "its sizes, whose numbers are too large to reckon with," }];
+  }
 }
 
 /** For people. */

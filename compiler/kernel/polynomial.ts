@@ -10,11 +10,16 @@ export interface Monomial {
 /** Canonical: keyed by the atoms' text, no zero coefficients. */
 export type Poly = ReadonlyMap<string, Monomial>;
 
+/** A coefficient passed what doubles hold exactly: whoever asked gets no proof. */
+export class TooLarge extends Error {}
+
 const keyOf = (atoms: readonly string[]): string => atoms.join("*");
 
 function put(into: Map<string, Monomial>, coef: number, atoms: readonly string[]): void {
   const key = keyOf(atoms);
   const sum = (into.get(key)?.coef ?? 0) + coef;
+  // Beyond this, sums are no longer exact, and a proof with rounded numbers is none.
+  if (!(Math.abs(sum) < 2 ** 52)) throw new TooLarge();
   if (sum === 0) into.delete(key);
   else into.set(key, { coef: sum, atoms });
 }
@@ -97,6 +102,6 @@ export function primitive(a: Poly, divisible: (name: string) => boolean): Poly {
 }
 
 export function gcd(a: number, b: number): number {
-  while (b !== 0) [a, b] = [b, a % b];
+  while (b > 0) [a, b] = [b, a % b];
   return a;
 }

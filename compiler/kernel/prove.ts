@@ -3,7 +3,7 @@
 // at min, max and select; multiplies by divisors of truncated divisions. Sound, not complete: "no" means "not found".
 
 import type { Monomial, Poly } from "./polynomial.ts";
-import { atom, atomsOf, constant, gcd, plus, polyText, primitive, replaced, scaled, times, valueOf, without } from "./polynomial.ts";
+import { TooLarge, atom, atomsOf, constant, gcd, plus, polyText, primitive, replaced, scaled, times, valueOf, without } from "./polynomial.ts";
 
 export interface Case {
   readonly value: Poly;
@@ -37,26 +37,64 @@ export class Prover {
     return this.#atoms.get(name)?.nonneg ?? false;
   }
 
-  prove(goal: Poly, guards: readonly Poly[], budget = 150): boolean {
+  prove(goal: Poly, guards: readonly Poly[], budget = 60, detours = true): boolean {
     this.#budget = budget;
     this.#positive = [];
     for (const g of guards) {
       const [only] = g.size === 2 && g.get("")?.coef === -1 ? [...g.values()].filter((m) => m.coef === 1 && m.atoms.length === 1) : [];
       if (only?.atoms[0] !== undefined && !this.#positive.includes(only.atoms[0])) this.#positive.push(only.atoms[0]);
     }
-    return this.#search(goal, guards, depthLimit, new Set());
+    try {
+      // First only along steps that make the goal simpler: most goals fall at once, and detours cost the whole budget.
+      if (this.#search(goal, guards, depthLimit, new Set(), false)) return true;
+      this.#budget = budget;
+      return detours && this.#search(goal, guards, depthLimit, new Set(), true);
+    } catch (e) {
+      if (e instanceof TooLarge) return false;
+      throw e;
+    }
+  }
+
+  /** The greatest number an atom can be by its own facts. */
+  #upper(name: string): number | undefined {
+    let most: number | undefined;
+    for (const f of this.#atoms.get(name)?.facts ?? []) {
+      const coef = f.get(name)?.coef ?? 0;
+      if (coef >= 0 || f.size > 2 || (f.size === 2 && !f.has(""))) continue;
+      const end = Math.floor((f.get("")?.coef ?? 0) / -coef);
+      most = most === undefined ? end : Math.min(most, end);
+    }
+    return most;
+  }
+
+  /** A number that p is never below, from the greatest values of its atoms. */
+  least(p: Poly): number | undefined {
+    let sum = 0;
+    for (const m of p.values()) {
+      if (!m.atoms.every((a) => this.nonneg(a))) return undefined;
+      if (m.atoms.length === 0) sum += m.coef;
+      if (m.coef > 0 || m.atoms.length === 0) continue;
+      let most = m.coef;
+      for (const a of m.atoms) {
+        const upper = this.#upper(a);
+        if (upper === undefined) return undefined;
+        most *= upper;
+      }
+      sum += most;
+    }
+    return sum;
   }
 
   #bad(m: Monomial): boolean {
     return m.coef < 0 || !m.atoms.every((a) => this.nonneg(a));
   }
 
-  #search(raw: Poly, guards: readonly Poly[], depth: number, seen: Set<string>): boolean {
+  #search(raw: Poly, guards: readonly Poly[], depth: number, seen: Set<string>, detours: boolean): boolean {
     const p = primitive(raw, (a) => this.nonneg(a));
     const value = valueOf(p);
     if (value !== undefined) return value >= 0;
     const bad = [...p.values()].filter((m) => this.#bad(m));
-    if (bad.length === 0 || this.#plain(p)) return true;
+    if (bad.length === 0 || this.#plain(p) || (this.least(p) ?? -1) >= 0) return true;
     // Nothing positive is left to pay with, unless a fact itself says that only zero is left.
     if (bad.length === p.size && allNegative(p, bad, (a) => this.nonneg(a)) && !this.#facts(p, guards).some((g) => allNegative(g, [...g.values()], (a) => this.nonneg(a)))) return false;
     if (depth === 0 || this.#budget-- <= 0) return false;
@@ -65,15 +103,15 @@ export class Prover {
     seen.add(key);
     // Where no fact can take a min, max or select away, both of its cases are needed.
     const stuck = bad.flatMap((m) => m.atoms).find((a) => this.#stuck(a, bad));
-    if (stuck !== undefined) return this.#split(p, [stuck], guards, depth, seen);
+    if (stuck !== undefined) return this.#split(p, [stuck], guards, depth, seen, detours);
     const steps = this.#steps(p, bad, guards);
     const now = this.#cost(p);
-    for (const next of steps) if (next.cost < now && this.#search(next.p, guards, depth - 1, seen)) return true;
+    for (const next of steps) if (next.cost < now && this.#search(next.p, guards, depth - 1, seen, detours)) return true;
     // A quotient that stands without its divisor, and that nothing else bounds, must be multiplied by it.
     const bare = bad.filter((m) => m.coef < 0 && m.atoms.some((a) => this.#atoms.get(a)?.divisor) && !this.#facts(p, guards).some((f) => this.#takes(f, m)));
-    if (bare.length > 0) return this.#multiply(p, bare, guards, depth, seen);
-    for (const next of steps) if (next.cost >= now && this.#search(next.p, guards, depth - 1, seen)) return true;
-    return this.#split(p, atomsOf(p), guards, depth, seen) || this.#multiply(p, bad, guards, depth, seen);
+    if (bare.length > 0) return this.#multiply(p, bare, guards, depth, seen, detours);
+    if (detours) for (const next of steps) if (next.cost >= now && this.#search(next.p, guards, depth - 1, seen, detours)) return true;
+    return this.#split(p, atomsOf(p), guards, depth, seen, detours) || this.#multiply(p, bad, guards, depth, seen, detours);
   }
 
   /** Whether only non-negative terms are left when every atom that is at least 1 is written as 1 + itself. */
@@ -94,9 +132,9 @@ export class Prover {
     return [...guards, ...[...atomsOf(p)].flatMap((a) => this.#atoms.get(a)?.facts ?? [])];
   }
 
-  /** Whether a multiple of the fact can take the negative term away. */
+  /** Whether a whole multiple of the fact can take the negative term away. */
   #takes(fact: Poly, t: Monomial): boolean {
-    return [...fact.values()].some((s) => s.coef < 0 && s.atoms.length > 0 && without(t.atoms, s.atoms) !== undefined);
+    return [...fact.values()].some((s) => s.coef < 0 && s.atoms.length > 0 && t.coef % s.coef === 0 && without(t.atoms, s.atoms) !== undefined);
   }
 
   /** p minus a multiple of a fact, such that a bad term goes; the most promising first. */
@@ -124,20 +162,20 @@ export class Prover {
     return cost;
   }
 
-  #split(p: Poly, among: Iterable<string>, guards: readonly Poly[], depth: number, seen: ReadonlySet<string>): boolean {
+  #split(p: Poly, among: Iterable<string>, guards: readonly Poly[], depth: number, seen: ReadonlySet<string>, detours: boolean): boolean {
     for (const a of among) {
       const cases = this.#atoms.get(a)?.cases;
       if (!cases) continue;
-      if (cases.every((c) => this.#search(replaced(p, a, c.value), [...guards, ...c.facts], depth - 1, new Set(seen)))) return true;
+      if (cases.every((c) => this.#search(replaced(p, a, c.value), [...guards, ...c.facts], depth - 1, new Set(seen), detours))) return true;
     }
     return false;
   }
 
   /** p >= 0 follows from (p + 1) * c >= 1 for whole numbers and c >= 1. */
-  #multiply(p: Poly, bad: readonly Monomial[], guards: readonly Poly[], depth: number, seen: Set<string>): boolean {
+  #multiply(p: Poly, bad: readonly Monomial[], guards: readonly Poly[], depth: number, seen: Set<string>, detours: boolean): boolean {
     for (const a of new Set(bad.flatMap((m) => m.atoms))) {
       const c = this.#atoms.get(a)?.divisor;
-      if (c && this.#search(plus(times(plus(p, constant(1)), c), constant(-1)), guards, depth - 1, seen)) return true;
+      if (c && this.#search(plus(times(plus(p, constant(1)), c), constant(-1)), guards, depth - 1, seen, detours)) return true;
     }
     return false;
   }

@@ -4,7 +4,7 @@
 import type { BinaryOp, ScalarExpr } from "../scalar/expr.ts";
 import type { Kernel, Stmt } from "./kernel.ts";
 import type { Poly } from "./polynomial.ts";
-import { atom, constant, plus, polyText, scaled, times, valueOf } from "./polynomial.ts";
+import { atom, atomsOf, constant, plus, polyText, scaled, times, valueOf, without } from "./polynomial.ts";
 import type { AtomFacts, Case } from "./prove.ts";
 import { Prover, consequences } from "./prove.ts";
 
@@ -33,6 +33,7 @@ export class Symbolic {
   constructor(kernel: Kernel) {
     this.#kernel = kernel;
     for (const n of kernel.lengths) this.#atoms.set(`#${n}`, { nonneg: true, facts: [] });
+    for (const g of kernel.grid) this.#facts.push(...this.#closure(this.#neverEmpty(g)));
     (["x", "y", "z"] as const).forEach((axis, i) => {
       const lanes = constant((kernel.workgroup[i] ?? 1) - 1);
       const lane = atom(`lane.${axis}`);
@@ -47,6 +48,21 @@ export class Symbolic {
   /** Number of the guards in force: what is proven in one scope holds there and in the scopes inside it. */
   get scope(): number {
     return this.#stack.at(-1) ?? 0;
+  }
+
+  /** A grid of ceil(a / c) workgroups that runs at all has a >= 1: said of the dividend, whose sign may be unknown. */
+  #neverEmpty(grid: ScalarExpr): Poly[] {
+    const factors = factorsOf(grid);
+    return factors.flatMap((f, i) => {
+      if (f.kind !== "binary" || f.op !== "div" || f.b.kind !== "const" || f.b.value < 1) return [];
+      const others = factors.filter((_, j) => j !== i).reduce((n, x) => times(n, this.poly(x)), one);
+      return this.#quick(others) ? [plus(this.poly(f.a), constant(-f.b.value))] : [];
+    });
+  }
+
+  /** For questions asked on the way, where a missed proof costs little. */
+  #quick(goal: Poly): boolean {
+    return this.#prover.prove(goal, this.#facts, 20, false);
   }
 
   prove(goal: Poly): boolean {
@@ -78,18 +94,41 @@ export class Symbolic {
   #closure(facts: readonly Poly[]): Poly[] {
     const follow = (f: Poly): Poly[] => consequences(f, this.#atoms, (q) => this.#dividends.get(q));
     const all = [...this.#facts, ...facts];
+    if (facts.every((f) => valueOf(f) !== undefined)) return facts.filter((f) => (valueOf(f) ?? 0) < 0);
     const sums = facts.flatMap((f, i) => all.slice(0, this.#facts.length + i).map((h) => plus(f, h)).filter((sum) => sum.size < f.size));
-    return [...facts.flatMap((f) => [f, ...follow(f)]), ...sums.flatMap(follow)];
+    const quotients = [...this.#dividends.keys()].filter((q) => this.#visible(q));
+    const bounded = facts.flatMap((f) => quotients.flatMap((q) => this.#quotientBound(q, f)));
+    return [...facts.flatMap((f) => [f, ...follow(f)]), ...sums.flatMap(follow), ...bounded];
+  }
+
+  #visible(id: string): boolean {
+    return this.#stack.includes(Number(id.slice(id.lastIndexOf("@") + 1)));
+  }
+
+  /** From a < c * x, said by the fact, follows a / c < x. */
+  #quotientBound(quotient: string, fact: Poly): Poly[] {
+    const a = this.#dividends.get(quotient);
+    const c = this.#atoms.get(quotient)?.divisor;
+    if (!a || !c) return [];
+    const end = plus(plus(fact, a), one);
+    if (end.size > 2) return [];
+    const [n, d] = [valueOf(end), valueOf(c)];
+    const x = n !== undefined && d !== undefined ? constant(Math.floor((n - 1) / d) + 1) : exactQuotient(end, c);
+    return x ? [below(atom(quotient), x)] : [];
   }
 
   bind(name: string, value: ScalarExpr): void {
-    if (value.type === "i32") this.#values.set(name, value.kind === "binary" && value.op === "sub" ? this.#difference(name, this.poly(value)) : this.poly(value));
+    if (value.type === "i32") this.#values.set(name, this.#named(name, value));
     if (value.type === "bool") this.#guards.set(name, this.guard(value));
   }
 
-  /** A non-negative difference gets a name of its own: what is divided and bounded later is that name, not a long sum. */
-  #difference(name: string, value: Poly): Poly {
-    if (value.size < 3 || !this.prove(value)) return value;
+  /** A workgroup's number put together from two ids, and a non-negative difference, get a name of their own: what is
+   *  divided and bounded later is that name, not a sum that comes apart. */
+  #named(name: string, e: ScalarExpr): Poly {
+    const value = this.poly(e);
+    const folded = value.size > 1 && [...value.values()].every((m) => m.atoms.length === 1 && m.atoms[0]?.startsWith("group."));
+    const difference = e.kind === "binary" && e.op === "sub" && value.size > 1;
+    if (!(folded || difference) || !this.#quick(value)) return value;
     const id = `${name}'${this.#atoms.size}`;
     this.#atoms.set(id, { nonneg: true, facts: [plus(value, atom(id), -1), plus(atom(id), value, -1)] });
     return atom(id);
@@ -193,8 +232,8 @@ export class Symbolic {
       }
       case "min": case "max": {
         const better = (x: Poly, y: Poly): Poly => (op === "min" ? atMost(x, y) : atMost(y, x));
-        if (this.prove(better(a, b))) return a;
-        if (this.prove(better(b, a))) return b;
+        if (this.#quick(better(a, b))) return a;
+        if (this.#quick(better(b, a))) return b;
         return this.#oneOf(`${op}(${polyText(a)}; ${polyText(b)})`, [{ value: a, facts: [better(a, b)] }, { value: b, facts: [better(b, a)] }], (m) => [better(m, a), better(m, b)]);
       }
       default: break;
@@ -214,8 +253,8 @@ export class Symbolic {
     if (!this.#atoms.has(id)) {
       const own = typeof facts === "function" ? facts(atom(id)) : facts;
       const nonneg =
-        cases.every((c) => this.#prover.prove(c.value, [...this.#facts, ...c.facts])) ||
-        (key.startsWith("max") && cases.some((c) => this.prove(c.value)));
+        cases.every((c) => this.#prover.prove(c.value, [...this.#facts, ...c.facts], 20, false)) ||
+        (key.startsWith("max") && cases.some((c) => this.#quick(c.value)));
       this.#atoms.set(id, { nonneg, facts: own, cases });
     }
     return atom(id);
@@ -226,7 +265,7 @@ export class Symbolic {
     const inner = soleAtom(a);
     const dividend = inner === undefined ? undefined : this.#dividends.get(inner);
     const divisor = inner === undefined ? undefined : this.#atoms.get(inner)?.divisor;
-    if (!dividend || !divisor || !this.prove(plus(b, one, -1))) return undefined;
+    if (!dividend || !divisor || !this.#quick(plus(b, one, -1))) return undefined;
     const q = this.#quotient(dividend, times(divisor, b));
     const name = q && soleAtom(q);
     const info = name === undefined ? undefined : this.#atoms.get(name);
@@ -238,6 +277,20 @@ export class Symbolic {
     return q;
   }
 
+  /** (c * x + y) / c = x for 0 <= y < c; and (y + k * c) / c = y / c + k for y >= 0. */
+  #wholePart(a: Poly, c: number): Poly | undefined {
+    const whole: Poly = new Map([...a].filter(([, m]) => m.coef % c === 0));
+    const part = plus(a, whole, -1);
+    const small = (this.#prover.least(part) ?? -1) >= 0 && (this.#prover.least(plus(constant(c - 1), part, -1)) ?? -1) >= 0;
+    if (whole.size > 0 && small && this.#quick(a)) return wholeTrips(whole, c);
+    const k = Math.floor((a.get("")?.coef ?? 0) / c);
+    if (k === 0) return undefined;
+    const rest = plus(a, constant(-k * c));
+    if (!this.#quick(rest) || !this.#quick(a)) return undefined;
+    const q = this.#quotient(rest, constant(c));
+    return q && plus(q, constant(k));
+  }
+
   /** a / b for a >= 0 and b >= 1, else undefined. */
   #quotient(a: Poly, b: Poly): Poly | undefined {
     const [x, y] = [valueOf(a), valueOf(b)];
@@ -245,23 +298,41 @@ export class Symbolic {
     if (y === 1) return a;
     const exact = y === undefined ? undefined : wholeTrips(a, y);
     if (exact) return exact;
-    const nested = this.#ofQuotient(a, b);
+    const nested = this.#ofQuotient(a, b) ?? (y === undefined ? undefined : this.#wholePart(a, y));
     if (nested) return nested;
     const id = this.#scoped(`(${polyText(a)} / ${polyText(b)})`);
     if (!this.#atoms.has(id)) {
-      if (!this.prove(a) || !this.prove(plus(b, one, -1))) return undefined;
+      if (!this.#quick(a) || !this.#quick(plus(b, one, -1))) return undefined;
       const q = times(atom(id), b);
       this.#dividends.set(id, a);
       this.#atoms.set(id, { nonneg: true, facts: [atMost(q, a), below(a, plus(q, b))], divisor: b });
+      const known = [...this.#facts, ...[...atomsOf(a)].flatMap((n) => this.#atoms.get(n)?.facts ?? [])];
+      const bounds = known.flatMap((f) => this.#quotientBound(id, f));
+      this.#atoms.set(id, { nonneg: true, facts: [atMost(q, a), below(a, plus(q, b)), ...bounds], divisor: b });
     }
     return atom(id);
   }
 }
 
+const factorsOf = (e: ScalarExpr): ScalarExpr[] => (e.kind === "binary" && e.op === "mul" ? [...factorsOf(e.a), ...factorsOf(e.b)] : [e]);
+
 /** The name of a polynomial that is just one atom. */
 function soleAtom(a: Poly): string | undefined {
   const [m] = a.values();
   return a.size === 1 && m?.coef === 1 && m.atoms.length === 1 ? m.atoms[0] : undefined;
+}
+
+/** a / c when c is one term that divides every term of a. */
+function exactQuotient(a: Poly, c: Poly): Poly | undefined {
+  const [by] = c.values();
+  if (c.size !== 1 || !by) return undefined;
+  let out: Poly = new Map();
+  for (const m of a.values()) {
+    const rest = without(m.atoms, by.atoms);
+    if (!rest || m.coef % by.coef !== 0) return undefined;
+    out = plus(out, new Map([[rest.join("*"), { coef: m.coef / by.coef, atoms: rest }]]));
+  }
+  return out;
 }
 
 /** a / step when every coefficient is a multiple of it. */

@@ -3,7 +3,7 @@
 // whose bounds are not sizes counts its body once. Estimates for people and tuners; nothing is decided by them.
 
 import type { ScalarExpr } from "../scalar/expr.ts";
-import { add, binary, children, div, i32, mul, sub } from "../scalar/expr.ts";
+import { add, binary, children, div, i32, mapExpr, mul, sub } from "../scalar/expr.ts";
 import type { Kernel, Program, ProgramStep, Stmt } from "../kernel/kernel.ts";
 import { exprsOf } from "../kernel/walk.ts";
 import type { IntExpr } from "./expr.ts";
@@ -14,17 +14,22 @@ export function planCost(program: Program): Plan["cost"] {
   let dispatches = 0;
   const flops = new Sums();
   const bytes = new Sums();
+  /** The number of a repeat's turn is no length of the plan: its first turn, the longest, stands for all. */
+  const turns = new Set<string>();
+  const cost = (e: ScalarExpr): IntExpr => toIntExpr(mapExpr(e, (x) => (x.kind === "length" && turns.has(x.name) ? i32(0) : x)));
   const each = (steps: readonly ProgramStep[], times: IntExpr): void => {
     for (const s of steps) {
       if (s.kind === "repeat") {
-        each(s.steps, intBinary("*", times, toIntExpr(s.count)));
+        turns.add(s.name);
+        each(s.steps, intBinary("*", times, cost(s.count)));
+        turns.delete(s.name);
         continue;
       }
       dispatches++;
       const { kernel } = s.dispatch;
-      flops.add(intBinary("*", times, toIntExpr(kernelFlops(kernel))));
+      flops.add(intBinary("*", times, cost(kernelFlops(kernel))));
       const size = kernel.operands.reduce((n, op) => add(n, mul(op.size, i32(op.access === "readwrite" ? 8 : 4))), i32(0) as ScalarExpr);
-      bytes.add(intBinary("*", times, toIntExpr(size)));
+      bytes.add(intBinary("*", times, cost(size)));
     }
   };
   each(program.steps, 1);
