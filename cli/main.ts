@@ -3,6 +3,7 @@
 
 import { Command, CommanderError } from "commander";
 import { HeddleError, renderHeddleError } from "../runtime/error.ts";
+import type { Code } from "../grammar/codes.ts";
 import { EXIT, Exit } from "./exit_code.ts";
 import { version } from "./package_root.ts";
 
@@ -35,8 +36,9 @@ function fail(thrown: unknown): number {
     process.stderr.write(`${renderHeddleError(thrown)}\n`);
     return thrown.exit;
   }
+  const code: Code = "B0000";
   const text = thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown);
-  process.stderr.write(`bug: ${text}\n  = help: this is a defect of Heddle ${version}: please report it with the spec and the output of \`heddle doctor\`\n`);
+  process.stderr.write(`bug[${code}]: ${text}\n  = help: this is a defect of Heddle ${version}: please report it with the spec and the output of \`heddle doctor\`\n`);
   return EXIT.bug;
 }
 
