@@ -5,7 +5,7 @@ import { readFileSync } from "node:fs";
 import path from "node:path";
 import { checkFile, type Loader } from "../compiler/check.ts";
 import { diagnosticsToJson } from "../compiler/report/json.ts";
-import { renderAll, type Sources, summary } from "../compiler/report/render.ts";
+import { renderAll, type Sources } from "../compiler/report/render.ts";
 import type { Model } from "../compiler/types/model.ts";
 import type { Diagnostic } from "../grammar/diagnostic.ts";
 import { makeSource, type Source } from "../grammar/source.ts";
@@ -71,7 +71,7 @@ export function report(checked: Pick<Checked, "diagnostics" | "sources">, json: 
     return;
   }
   if (checked.diagnostics.length === 0) return;
-  process.stderr.write(`${renderAll(checked.diagnostics, checked.sources)}\n${summary(checked.diagnostics)}\n`);
+  process.stderr.write(renderAll(checked.diagnostics, checked.sources));
 }
 
 export const hasErrors = (diagnostics: readonly Diagnostic[]): boolean => diagnostics.some((d) => d.severity === "error" || d.severity === "bug");
