@@ -3,6 +3,7 @@
 import { type CompiledModel, compileModel } from "../compiler/compile.ts";
 import { guaranteed, software, type Target } from "../compiler/kernel/kernel.ts";
 import type { ProgramName } from "../compiler/plan/manifest.ts";
+import type { Sources } from "../compiler/report/render.ts";
 import type { Model } from "../compiler/types/model.ts";
 import type { AdapterReport } from "../runtime/device/device.ts";
 import { openDevice, type GpuHost } from "../runtime/device/device.ts";
@@ -21,9 +22,9 @@ export function targetNamed(name: string): Target {
   return target;
 }
 
-export function compileFor(model: Model, target: Target, programs: readonly ProgramName[], options: { remat?: boolean; quiet?: boolean } = {}): CompiledModel {
+export function compileFor(model: Model, target: Target, programs: readonly ProgramName[], options: { remat?: boolean; quiet?: boolean; sources?: Sources } = {}): CompiledModel {
   const bar = options.quiet ? undefined : startProgress("compiling", 30);
-  const result = compileModel(model, { target, programs, remat: options.remat ?? false, progress: (p, done, total) => bar?.update(done, total, p) });
+  const result = compileModel(model, { target, programs, remat: options.remat ?? false, sources: options.sources, progress: (p, done, total) => bar?.update(done, total, p) });
   bar?.stop();
   if (!result.ok) throw new Error("a model with parts that are not built reached the compiler");
   return result.compiled;

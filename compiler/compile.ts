@@ -3,8 +3,10 @@
 // Refuses a model with parts that are not built yet; those diagnostics are the caller's to show.
 
 import type { Diagnostic } from "../grammar/diagnostic.ts";
+import { placeAt, type Source } from "../grammar/source.ts";
 import type { Graph } from "./graph/graph.ts";
 import type { Target } from "./kernel/kernel.ts";
+import { lowerForward } from "./lower/forward.ts";
 import { layoutParameters, modelSpec, parameterStates } from "./lower/model_spec.ts";
 import { lowerAccumulate, lowerApply, lowerFinish } from "./lower/optimizer.ts";
 import { lowerStep } from "./lower/step.ts";
@@ -21,6 +23,8 @@ export interface CompileOptions {
   readonly remat?: boolean;
   readonly programs: readonly ProgramName[];
   readonly observer?: Observer;
+  /** Texts by path: errors at run time then name lines, not offsets. */
+  readonly sources?: (path: string) => Source | undefined;
   readonly progress?: (program: ProgramName, done: number, total: number) => void;
 }
 
@@ -48,16 +52,31 @@ export function compileModel(model: Model, options: CompileOptions): CompileResu
     options.progress?.(name, i, wanted.length);
     const graph = graphOf(model, name, layout, states);
     const program = runPasses(graph, { target: options.target, remat: options.remat ?? false }, options.observer);
-    plans[name] = assemble(program, { target: options.target, states: [...states.values()] });
+    plans[name] = withRows(assemble(program, { target: options.target, states: [...states.values()] }), options.sources);
   });
   options.progress?.(wanted[wanted.length - 1] ?? "step", wanted.length, wanted.length);
   const cache = soundness.sound ? ({ sound: true } as const) : ({ sound: false, reason: soundness.reason } as const);
   return { ok: true, compiled: { spec: modelSpec(model, layout, cache), states: [...states.values()], plans } };
 }
 
+/** Adds to each line of WGSL the line of the spec it comes from. */
+function withRows(plan: Plan, sources: CompileOptions["sources"]): Plan {
+  if (!sources) return plan;
+  const modules = plan.modules.map((m) => ({
+    ...m,
+    lines: m.lines.map((l) => {
+      const source = sources(l.source);
+      return source ? { ...l, row: placeAt(source, l.start).line } : l;
+    }),
+  }));
+  return { ...plan, modules };
+}
+
 /** The graph of one program; generation adds its caches to the states. */
 export function graphOf(model: Model, name: ProgramName, layout: ReturnType<typeof layoutParameters>, states: Map<string, StateBuffer>): Graph {
   switch (name) {
+    case "forward":
+      return lowerForward(model);
     case "loss":
     case "grad":
       return lowerTraining(model, name);

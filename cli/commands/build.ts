@@ -42,13 +42,13 @@ export function addBuild(program: Command): void {
 }
 
 async function build(file: string, options: Options): Promise<void> {
-  const { model } = modelOf(file, options.model);
+  const { model, checked: spec } = modelOf(file, options.model);
   const target = options.target === "auto" ? targetOf(await describeAdapter()) : targetNamed(options.target);
   if (existsSync(options.out) && readdirSync(options.out).length > 0 && !existsSync(path.join(options.out, "manifest.json")))
     throw new HeddleError({ code: "E0574", message: `\`${options.out}\` is not empty and not a bundle`, place: options.out, help: "choose another folder", exit: 2 });
   const weights = options.weights === undefined ? undefined : await readWeights(options.weights, options.raw ?? false);
   const programs: ProgramName[] = [...INFERENCE, ...(options.train ? trainingPrograms(model) : [])];
-  const compiled = compileFor(model, target, programs);
+  const compiled = compileFor(model, target, programs, { sources: spec.sources });
   // Read and written again: a file of other shapes is refused here, not when the bundle is opened.
   const checked = weights && writeSafetensors(parameterTensors(compiled.spec, loadParameters(compiled.spec, weights.bytes, weights.file)), { format: "heddle" });
   const tokenizers = new Map<string, Uint8Array>();

@@ -79,8 +79,8 @@ async function explainTopic(topic: (typeof topics)[number], model: Model, option
     return;
   }
   const target = options.target === "auto" ? targetOf(await describeAdapter()) : targetNamed(options.target);
-  const known: ProgramName[] = [...trainingPrograms(model), ...INFERENCE, "loss"];
-  const programs = options.program === undefined ? known.filter((p) => p !== "loss") : [oneOf("program", options.program, known)];
+  const known: ProgramName[] = [...trainingPrograms(model), ...INFERENCE, "loss", "forward"];
+  const programs = options.program === undefined ? known.filter((p) => p !== "loss" && p !== "forward") : [oneOf("program", options.program, known)];
   const stages: { program: string; pass: string; print: () => string }[] = [];
   const result = compileModel(model, { target, programs, observer: { stage: (program, pass, print) => stages.push({ program, pass, print }) } });
   if (!result.ok) throw new Error("a model with parts that are not built reached the compiler");

@@ -33,10 +33,10 @@ export function addGenerate(program: Command): void {
       .option("--model <name>", "which model or variant of the spec")
       .option("--target <name>", "kernels for: auto, guaranteed, software", "auto"),
   ).action(async (file: string, task: string, fields: string[], flags: GenerateFlags) => {
-    const { model } = modelOf(file, flags.model);
+    const { model, checked } = modelOf(file, flags.model);
     const weights = await readWeights(flags.weights, flags.raw ?? false);
     const target = flags.target === "auto" ? targetOf(await describeAdapter()) : targetNamed(flags.target);
-    const compiled = compileFor(model, target, INFERENCE);
+    const compiled = compileFor(model, target, INFERENCE, { sources: checked.sources });
     const values = loadParameters(compiled.spec, weights.bytes, weights.file);
     const given = givenFields(compiled.spec, task, fields);
     const codecs = await openCodecs(compiled.spec.streams, async (name) => readFileSync(path.join(path.dirname(file), name), "utf8"));

@@ -75,7 +75,7 @@ export function addTrain(program: Command): void {
 }
 
 async function train(file: string, options: Options): Promise<void> {
-  const { model } = modelOf(file, options.model);
+  const { model, checked } = modelOf(file, options.model);
   const settings: TrainSpec = {
     ...model.train,
     ...(options.steps === undefined ? {} : { steps: options.steps }),
@@ -90,7 +90,7 @@ async function train(file: string, options: Options): Promise<void> {
     throw new HeddleError({ code: "E0584", message: `\`${options.out}\` already holds a run`, place: options.out, help: "go on with --resume, or choose another --out", exit: 2 });
   const from = options.resume === undefined ? undefined : await openCheckpoint(typeof options.resume === "string" ? options.resume : options.out);
   const target = options.target === "auto" ? targetOf(await describeAdapter()) : targetNamed(options.target);
-  const compiled = compileFor(trained, target, trainingPrograms(trained), { remat: options.remat ?? false });
+  const compiled = compileFor(trained, target, trainingPrograms(trained), { remat: options.remat ?? false, sources: checked.sources });
   const codecs = await openCodecs(compiled.spec.streams, async (name) => readFileSync(path.join(path.dirname(file), name), "utf8"));
   const data = openTrainingData(options.data, compiled.spec, codecs, options.split ?? defaultSplit(options.data));
   const host = await openFor(compiled);

@@ -40,6 +40,8 @@ export interface LineMapEntry {
   readonly source: string;
   readonly start: number;
   readonly end: number;
+  /** 1-based line of `source`, where its text was at hand when the plan was made. */
+  readonly row?: number;
   readonly path: string;
 }
 

@@ -35,7 +35,7 @@ const tensor = v.object({
 
 const module = v.object({
   wgsl: v.string(),
-  lines: v.array(v.object({ line: index, source: v.string(), start: v.number(), end: v.number(), path: v.string() })),
+  lines: v.array(v.object({ line: index, source: v.string(), start: v.number(), end: v.number(), row: v.optional(index), path: v.string() })),
   workgroup: v.tuple([index, index, index]),
   workgroupBytes: index,
   bindings: v.array(v.object({ dtype, access: v.picklist(["read", "read_write"]) })),

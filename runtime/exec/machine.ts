@@ -88,7 +88,7 @@ export class Machine {
   }
 
   async destroy(): Promise<void> {
-    for (const p of this.#programs.values()) (await p).destroy();
+    for (const p of this.#programs.values()) (await p.catch(() => undefined))?.destroy();
     this.#programs.clear();
     this.#pool.destroy();
     this.#stager.destroy();

@@ -66,7 +66,7 @@ export class PipelineCache {
       throw new HeddleError({
         code: "E0550",
         message: `a kernel${place ? ` of \`${place.path}\`` : ""} does not compile on this device: ${first?.message ?? String(cause)}`,
-        place: place ? `${place.source}:${place.start}` : undefined,
+        place: place ? `${place.source}${place.row === undefined ? "" : `:${place.row}`}` : undefined,
         help: "this is a defect of Heddle: please report it with the spec and the output of `heddle doctor`",
       });
     }

@@ -2,7 +2,7 @@
 
 import { createHash } from "node:crypto";
 import { cpSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from "node:fs";
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
 import { build as bundleWith } from "esbuild";
@@ -64,6 +64,15 @@ describe("heddle build", () => {
     expect(r.stderr).toMatch(/error\[E0542\].*d = 16/);
     expect(readdirSync(place.dir).filter((n) => n.startsWith("other") || n.startsWith(".heddle"))).toEqual([]);
   });
+});
+
+test("without its own build, Heddle says what to run", async () => {
+  const copy = path.join(place.dir, "unbuilt");
+  for (const folder of ["dist/cli", "dist/compiler", "dist/grammar", "dist/runtime", "stdlib", "package.json"]) cpSync(path.join(root, folder), path.join(copy, folder), { recursive: true });
+  symlinkSync(path.join(root, "node_modules"), path.join(copy, "node_modules"));
+  const built = spawnSync(process.execPath, [path.join(copy, "dist/cli/main.js"), "build", tiny.spec, "-o", path.join(place.dir, "no"), "--target", "software"], { encoding: "utf8" });
+  expect(built.stderr).toMatch(/error\[E0583\][\s\S]*npm run build/);
+  expect(built.status).toBe(1);
 });
 
 describe("a bundle alone", () => {
