@@ -2,6 +2,7 @@
 // reductions along with them. A dispatch is joined by later ones that depend on nothing still to run, from a short window,
 // so that values do not live much longer than they did. Repeats are merged inside and never moved across what they touch.
 
+import { kernelProven } from "./bounds.ts";
 import type { Dispatch, Program, ProgramStep, Target } from "./kernel.ts";
 import { stepAccess } from "./memory.ts";
 import { mergeKernels } from "./merge_kernels.ts";
@@ -27,20 +28,20 @@ export function mergeDispatches(program: Program, target: Target, limits: MergeL
     return t ? arenaKey(t) : name;
   };
   const aliases = aliasTable(program);
-  const merge = (steps: readonly ProgramStep[]): ProgramStep[] => {
+  const merge = (steps: readonly ProgramStep[], repeated: boolean): ProgramStep[] => {
     const needs = dependencies(steps, aliases);
     const done = new Set<number>();
     const out: ProgramStep[] = [];
     steps.forEach((head, i) => {
       if (done.has(i)) return;
       done.add(i);
-      if (head.kind === "repeat") out.push({ ...head, steps: merge(head.steps) });
-      else out.push({ kind: "dispatch", dispatch: join(steps, i, needs, done) });
+      if (head.kind === "repeat") out.push({ ...head, steps: merge(head.steps, true) });
+      else out.push({ kind: "dispatch", dispatch: join(steps, i, needs, done, repeated) });
     });
     return out;
   };
   /** The dispatch at `i` with all that may run beside it; marks what it takes as done. */
-  const join = (steps: readonly ProgramStep[], i: number, needs: readonly ReadonlySet<number>[], done: Set<number>): Dispatch => {
+  const join = (steps: readonly ProgramStep[], i: number, needs: readonly ReadonlySet<number>[], done: Set<number>, repeated: boolean): Dispatch => {
     const head = steps[i];
     if (head?.kind !== "dispatch") throw new Error("only dispatches are joined");
     const before = new Set(done);
@@ -56,13 +57,16 @@ export function mergeDispatches(program: Program, target: Target, limits: MergeL
       if (wider.reduce((n, d) => n + statements(d), 0) > limits.statements) continue;
       const together = mergeKernels(wider, target, arenaOf);
       if (!together) continue;
+      // The sizes of a turn are positive only where it runs at all; a merged grid may no longer say so, and one kernel
+      // without a proof costs the whole plan its trust.
+      if (repeated && !kernelProven(together.kernel) && wider.every((d) => kernelProven(d.kernel))) continue;
       parts = wider;
       merged = together;
       done.add(j);
     }
     return merged;
   };
-  return { ...program, steps: merge(program.steps) };
+  return { ...program, steps: merge(program.steps, false) };
 }
 
 type AliasTable = ReadonlyMap<string, readonly string[]>;

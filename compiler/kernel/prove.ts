@@ -25,6 +25,7 @@ const widest = 5;
 
 export class Prover {
   readonly #atoms: ReadonlyMap<string, AtomFacts>;
+  readonly #ranks = new Map<string, number>();
   #budget = 0;
   /** Atoms that the guards make at least 1. */
   #positive: string[] = [];
@@ -34,10 +35,10 @@ export class Prover {
   }
 
   nonneg(name: string): boolean {
-    return this.#atoms.get(name)?.nonneg ?? false;
+    return this.#positive.includes(name) || (this.#atoms.get(name)?.nonneg ?? false);
   }
 
-  prove(goal: Poly, guards: readonly Poly[], budget = 60, detours = true): boolean {
+  prove(goal: Poly, guards: readonly Poly[], budget = 250, detours = true): boolean {
     this.#budget = budget;
     this.#positive = [];
     for (const g of guards) {
@@ -47,7 +48,7 @@ export class Prover {
     try {
       // First only along steps that make the goal simpler: most goals fall at once, and detours cost the whole budget.
       if (this.#search(goal, guards, depthLimit, new Set(), false)) return true;
-      this.#budget = budget;
+      this.#budget = budget / 5;
       return detours && this.#search(goal, guards, depthLimit, new Set(), true);
     } catch (e) {
       if (e instanceof TooLarge) return false;
@@ -102,7 +103,7 @@ export class Prover {
     if (seen.has(key)) return false;
     seen.add(key);
     // Where no fact can take a min, max or select away, both of its cases are needed.
-    const stuck = bad.flatMap((m) => m.atoms).find((a) => this.#stuck(a, bad));
+    const stuck = bad.flatMap((m) => m.atoms).find((a) => this.#stuck(a, bad, guards));
     if (stuck !== undefined) return this.#split(p, [stuck], guards, depth, seen, detours);
     const steps = this.#steps(p, bad, guards);
     const now = this.#cost(p);
@@ -121,11 +122,11 @@ export class Prover {
     return q !== p && [...q.values()].every((m) => !this.#bad(m));
   }
 
-  #stuck(a: string, bad: readonly Monomial[]): boolean {
+  #stuck(a: string, bad: readonly Monomial[], guards: readonly Poly[]): boolean {
     const info = this.#atoms.get(a);
     if (!info?.cases) return false;
     const sign = bad.find((m) => m.atoms.includes(a))?.coef ?? 0;
-    return !info.facts.some((f) => [...f.values()].some((m) => m.atoms.includes(a) && m.coef < 0 === sign < 0));
+    return ![...guards, ...info.facts].some((f) => [...f.values()].some((m) => m.atoms.includes(a) && m.coef < 0 === sign < 0));
   }
 
   #facts(p: Poly, guards: readonly Poly[]): Poly[] {
@@ -151,15 +152,32 @@ export class Prover {
           const g = gcd(Math.abs(t.coef), Math.abs(s.coef));
           const factor: Poly = new Map([[rest.join("*"), { coef: Math.abs(t.coef) / g, atoms: rest }]]);
           const next = plus(scaled(p, Math.abs(s.coef) / g), times(factor, f), -1);
-          found.set(polyText(next), { p: next, cost: this.#cost(next) });
+          // Multiplying the goal up to meet a fact seldom helps, and never ends by itself.
+          const growth = Math.abs(s.coef) > g ? 2 : 0;
+          found.set(polyText(next), { p: next, cost: this.#cost(next) + growth });
         }
     return [...found.values()].sort((x, y) => x.cost - y.cost).slice(0, widest);
   }
 
+  /** How far a goal is from being plain. Atoms made later are explained by facts about earlier ones, so they count more. */
   #cost(p: Poly): number {
     let cost = 0;
-    for (const m of p.values()) cost += this.#bad(m) ? 4 + m.atoms.length : 1;
+    for (const m of p.values()) {
+      cost += this.#bad(m) ? 4 + m.atoms.length : 1;
+      if (this.#bad(m)) for (const a of m.atoms) cost += 0.5 * (1 - 1 / (1 + this.#rank(a)));
+    }
     return cost;
+  }
+
+  #rank(name: string): number {
+    let rank = this.#ranks.get(name);
+    if (rank === undefined) {
+      // Atoms are only ever added, so a rank once given stays right.
+      let i = 0;
+      for (const a of this.#atoms.keys()) this.#ranks.set(a, i++);
+      rank = this.#ranks.get(name) ?? i;
+    }
+    return rank;
   }
 
   #split(p: Poly, among: Iterable<string>, guards: readonly Poly[], depth: number, seen: ReadonlySet<string>, detours: boolean): boolean {
