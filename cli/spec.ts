@@ -31,6 +31,14 @@ export class FileLoader implements Loader {
     }
   }
 
+  read(file: string, from: string): string | undefined {
+    try {
+      return readFileSync(path.join(path.dirname(from), file), "utf8");
+    } catch {
+      return undefined;
+    }
+  }
+
   add(source: Source): Source {
     this.#sources.set(source.path, source);
     return source;

@@ -26,6 +26,7 @@ export interface CheckResult {
 
 export function checkFile(source: Source, loader: Loader): CheckResult {
   const cx = newContext();
+  cx.read = (file, from) => loader.read?.(file, from);
   const files = new Files(cx, loader);
   const root = files.link(source);
   for (const f of files.all) {

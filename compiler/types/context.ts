@@ -86,6 +86,8 @@ export class Context {
   alone = false;
   /** Names that masks and routes of other files may use: the streams, tasks and attributes of the model being made. */
   modelScope: Scope | null = null;
+  /** Files that a spec names; see Loader. */
+  read: (file: string, from: string) => string | undefined = () => undefined;
   /** Attributes the model declares. */
   attributes: readonly string[] = [];
   /** Declarations with errors of their own; they are made, but not applied. */

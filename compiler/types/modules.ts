@@ -17,6 +17,8 @@ import { poison } from "./values.ts";
 /** Where modules come from: `std.blocks` from the library, `other` from beside the file that uses it. */
 export interface Loader {
   load(module: string, from: string): Source | undefined;
+  /** The text of another file that a spec names, such as a tokenizer's; undefined where there is none. */
+  read?(file: string, from: string): string | undefined;
 }
 
 /** Modules of the library whose names need no `use`. */

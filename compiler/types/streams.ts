@@ -107,15 +107,47 @@ function tokenizerOf(cx: Context, m: TokensMember, env: Env): Spec | undefined {
       const vocab = c.numbers["vocab"];
       return vocab === undefined ? undefined : { kind: "text", tokenizer: { kind: "ids", vocab }, vocab, size: dimConst(vocab), parts: {} };
     }
-    case "bpe": {
-      cx.later("E0403", "byte-pair tokens check, but they are not built yet", c.span, { help: "`bytes()` is built" });
-      return { kind: "text", tokenizer: { kind: "bpe", file: c.words["file"] ?? "" }, vocab: c.numbers["vocab"] ?? 0, size: dimVar(`${m.name.text}.vocab`), parts: {} };
-    }
+    case "bpe": return bpe(cx, c, m);
     case "patches": return patches(cx, c, env);
     default:
-      cx.later("E0403", `\`${c.name}\` tokens check, but they are not built yet`, c.span, { help: "`bytes`, `ids` and `patches` are built" });
+      cx.later("E0403", `\`${c.name}\` tokens check, but they are not built yet`, c.span, { help: "`bytes`, `ids`, `bpe` and `patches` are built" });
       return other(m, c.name, c.name === "codes" ? "codes" : c.name === "queries" ? "queries" : "continuous", c.numbers["count"] ?? c.numbers["bins"]);
   }
+}
+
+/** Subword tokens from a `tokenizer.json`: its vocabulary is counted, or stands in the spec. */
+function bpe(cx: Context, c: Configured, m: TokensMember): Spec | undefined {
+  const file = c.words["file"] ?? "";
+  const written = c.numbers["vocab"];
+  const text = cx.read(file, m.span.source);
+  const counted = text === undefined ? undefined : vocabularyOf(text);
+  const at = c.spans["file"] ?? c.span;
+  if (text !== undefined && counted === undefined) {
+    cx.report("E0218", `\`${file}\` is no tokenizer file: it has no vocabulary`, at, { help: "a `tokenizer.json` of the Hugging Face tokenizers is read" });
+    return undefined;
+  }
+  if (counted !== undefined && written !== undefined && counted !== written) {
+    cx.report("E0218", `the vocabulary has ${counted} tokens, and ${written} are written`, c.spans["vocab"] ?? c.span, { help: "leave `vocab` out: it is read from the file" });
+    return undefined;
+  }
+  const vocab = counted ?? written;
+  if (vocab === undefined) cx.later("E0403", `\`${file}\` is not there, so the size of its vocabulary is not known`, at, { help: "put the file beside the spec, or write `vocab: …`" });
+  return { kind: "text", tokenizer: { kind: "bpe", file }, vocab: vocab ?? 0, size: vocab === undefined ? dimVar(`${m.name.text}.vocab`) : dimConst(vocab), parts: {} };
+}
+
+/** One more than the highest id of a tokenizer file. */
+function vocabularyOf(text: string): number | undefined {
+  let file: { readonly model?: { readonly vocab?: unknown }; readonly added_tokens?: unknown } | null;
+  try {
+    file = JSON.parse(text) as typeof file;
+  } catch {
+    return undefined;
+  }
+  const vocab = file?.model?.vocab;
+  const own = Array.isArray(vocab) ? vocab.map((_, i) => i) : typeof vocab === "object" && vocab !== null ? Object.values(vocab as Record<string, unknown>) : [];
+  const added = Array.isArray(file?.added_tokens) ? file.added_tokens.map((t: unknown) => (t as { readonly id?: unknown } | null)?.id) : [];
+  const ids = [...own, ...added].filter((id): id is number => typeof id === "number" && Number.isInteger(id));
+  return ids.length === 0 ? undefined : ids.reduce((a, b) => Math.max(a, b), 0) + 1;
 }
 
 function other(m: TokensMember, name: string, kind: Stream["kind"], size?: number): Spec {

@@ -90,6 +90,17 @@ test("tied weights have one parameter", () => {
   expect(m.network.plainHeads.get("text")?.parameter).toBe("table.w");
 });
 
+test("the vocabulary of a tokenizer file is counted", () => {
+  const text = small(plain).replace("bytes()", 'bpe("words.json")');
+  const file = (json: string): Model | undefined => checkFile(makeSource("spec.heddle", text), { ...loaderOf(), read: (name) => (name === "words.json" ? json : undefined) }).models[0];
+  const sized = (m: Model | undefined) => [m?.streams[0]?.vocab, m?.specials.map((s) => s.id), dimValue(m?.streams[0]?.axis.size ?? dimConst(0)), m?.notBuilt.length];
+  expect(sized(file('{"model":{"vocab":{"a":0,"b":4}},"added_tokens":[{"id":6,"content":"<x>"}]}'))).toEqual([7, [7, 8], 9, 0]);
+  expect(sized(file('{"model":{"vocab":[["a",0],["b",-1]]}}'))).toEqual([2, [2, 3], 4, 0]);
+  expect(file("{}")).toBeUndefined();
+  expect(check(text).models[0]?.notBuilt.map((d) => d.code)).toEqual(["E0403"]);
+  expect(check(text.replace('json"', 'json", vocab: 50')).models[0]?.streams[0]?.vocab).toBe(50);
+});
+
 test("frozen weights need no gradient", () => {
   const text = `layer still(d: axis) {\n  frozen param w[d] ~ ones\n  forward x[d] = x + 0.0 * floor(w)\n}\n${small(plain.replace("body = stack", "body = [still(d), stack").replace("mask)\n", "mask)]\n"))}`;
   expect(only(text).parameters.find((p) => p.path === "body.still.w")?.frozen).toBe(true);
