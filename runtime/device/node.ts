@@ -189,7 +189,7 @@ async function loadDawn(): Promise<Dawn> {
       code: "E0501",
       message: `Dawn, the WebGPU engine for Node, does not load: ${messageOf(thrown).split("\n")[0]}`,
       place: `${process.platform} ${process.arch}`,
-      help: "run `npm ci` again on this machine; Dawn exists for Linux (glibc), macOS and Windows on x64 and arm64",
+      help: "run `npm ci` again on this machine, or `npm install webgpu` where the bundle lies; Dawn exists for Linux (glibc), macOS and Windows on x64 and arm64",
       cause: thrown,
     });
   }
