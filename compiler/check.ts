@@ -37,7 +37,7 @@ export function checkFile(source: Source, loader: Loader): CheckResult {
   const declared = modelsOf(files.all);
   for (const d of root.module.decls) {
     if (d.kind !== "model" && d.kind !== "variant") {
-      if (d.kind === "stage" || d.kind === "train") cx.later("E0405", `${d.kind === "stage" ? "stages" : "a `train` block"} outside a model check, but they are not built yet`, d.span, { help: "write it inside the model" });
+      if (d.kind === "stage" || d.kind === "train") cx.later("E0405", `a \`${d.kind}\` outside a model is read, but it is not built yet`, d.span, { help: "write it inside the model" });
       continue;
     }
     const find = (name: string) => declared.find((m) => m.decl.name.text === name && m.file === root) ?? declared.find((m) => m.decl.name.text === name);

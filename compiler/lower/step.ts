@@ -33,7 +33,7 @@ export function lowerStep(model: Model, name: "step" | "denoise"): StepGraph {
   const h = network.body(x);
   if (name === "step") {
     for (const s of model.streams) {
-      if (s.kind !== "text") continue;
+      if (s.kind !== "text" || !model.network.head.has(s.name)) continue;
       const o = new OpsOn(builder, { spans: [s.span], path: `head.${s.name}`, via: [] });
       const pick = leaves.input("pick", "i32", [BATCH]);
       const here = o.bin("eq", o.add("iota", [], { axis: TOKENS }), pick);

@@ -190,11 +190,11 @@ function sort(cx: Context, members: readonly Member[], env: Env, out: Sorted, at
         break;
       }
       case "network":
-        cx.later("E0404", `network \`${m.name.text}\` checks, but several networks in one model are not built yet`, m.name.span);
+        cx.later("E0404", `network \`${m.name.text}\` is read, but several networks in one model are not built yet`, m.name.span);
         bind(cx, scope, m.name, poison, "member", "network");
         break;
       case "stage":
-        cx.later("E0405", `stage \`${m.name.text}\` checks, but training stages are not built yet`, m.name.span);
+        cx.later("E0405", `stage \`${m.name.text}\` is read, but training stages are not built yet`, m.name.span);
         bind(cx, scope, m.name, poison, "member", "stage");
         break;
       default:

@@ -1,0 +1,47 @@
+// The specs of the design pages: they check as they stand, and what does not run yet is said, not hidden.
+
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { check, lines, root } from "./loader.ts";
+
+const fixture = (name: string): string => readFileSync(join(root, `test/ast/fixtures/${name}.heddle`), "utf8");
+
+test("one file with the model, the library and the variants", () => {
+  const text = `${fixture("transfusion")}\n${fixture("library")}`;
+  const r = check(text);
+  expect(lines({ ...r, notBuilt: [] }, text)).toEqual([]);
+  expect([...new Set(r.notBuilt.map((d) => d.code))].sort()).toEqual(["E0403", "E0408"]);
+  expect(r.models.map((m) => m.name)).toEqual(["transfusion", "wide", "strict"]);
+  expect(r.models[2]?.attentions[0]?.mask?.text).toBe("causal");
+  expect(r.models[1]?.axes[0]?.size).toEqual({ terms: [{ coef: 1024, vars: [] }] });
+});
+
+test("two experts in a model: checked to the last name, and said to be not built", () => {
+  const text = `${fixture("bagel")}
+model bagel_small(d: axis = 16) {
+  tokens text  = bytes()
+  tokens view  = patches(4, of: pixels(8, 8, channels: 1))
+  tokens clean = patches(4, of: pixels(8, 8, channels: 1))
+  tokens noisy = patches(4, of: pixels(8, 8, channels: 1))
+  process noising on noisy = flow()
+  task make(line: text, old: clean, new: noisy) = <bos> given text(line) <boi> given clean(old) <eoi> <boi> predict noisy(new)
+  task tell(seen: view, line: text) = <bos> given view(seen) predict text(line) <eos>
+  mask = bagel
+  embed view  = linear(view.features, d)
+  embed clean = linear(clean.features, d)
+  embed noisy = linear(noisy.features, d) + time(noising, d)
+  body = stack(2) mot_block(d, 2, mask, modality)
+  head noisy = linear(d, noisy.features)
+  loss = next_token(text) + denoise(noisy)
+  sample text = greedy()
+  sample noisy = euler(steps: 4)
+}`;
+  const r = check(text);
+  // Its mask lets a word see later words of the same text, as it is published here; that is worth a warning.
+  expect(r.diagnostics.map((d) => d.code)).toEqual(["W0602"]);
+  expect(r.diagnostics[0]?.notes[0]).toContain("mask `bagel` lets");
+  expect(r.models[0]?.notBuilt.map((d) => d.code)).toContain("E0401");
+  const typo = check(text.replace("k.stream != noisy", "k.stream != nosy"));
+  expect(typo.diagnostics.map((d) => d.message)).toContain("there is no name `nosy` here");
+});
