@@ -23,6 +23,9 @@ export class Symbolic {
   readonly #kernel: Kernel;
   readonly #atoms = new Map<string, AtomFacts>();
   readonly #dividends = new Map<string, Poly>();
+  readonly #quotients: (Quotient & { readonly scope: number })[] = [];
+  /** i32 lets as written. */
+  readonly #lets = new Map<string, ScalarExpr>();
   readonly #values = new Map<string, Poly>();
   readonly #guards = new Map<string, Guard>();
   readonly #prover = new Prover(this.#atoms);
@@ -50,8 +53,12 @@ export class Symbolic {
     return this.#stack.at(-1) ?? 0;
   }
 
-  /** A grid of ceil(a / c) workgroups that runs at all has a >= 1: said of the dividend, whose sign may be unknown. */
+  /** A grid or a loop of ceil(a / c) turns that runs at all has a >= 1: said of the dividend, whose sign may be unknown. */
   #neverEmpty(grid: ScalarExpr): Poly[] {
+    if (grid.kind === "name") {
+      const value = this.#lets.get(grid.name);
+      return value ? this.#neverEmpty(value) : [];
+    }
     const factors = factorsOf(grid);
     return factors.flatMap((f, i) => {
       if (f.kind !== "binary" || f.op !== "div" || f.b.kind !== "const" || f.b.value < 1) return [];
@@ -96,29 +103,15 @@ export class Symbolic {
     const all = [...this.#facts, ...facts];
     if (facts.every((f) => valueOf(f) !== undefined)) return facts.filter((f) => (valueOf(f) ?? 0) < 0);
     const sums = facts.flatMap((f, i) => all.slice(0, this.#facts.length + i).map((h) => plus(f, h)).filter((sum) => sum.size < f.size));
-    const quotients = [...this.#dividends.keys()].filter((q) => this.#visible(q));
-    const bounded = facts.flatMap((f) => quotients.flatMap((q) => this.#quotientBound(q, f)));
+    const bounded = facts.flatMap((f) => this.#quotients.filter((q) => this.#stack.includes(q.scope)).flatMap((q) => quotientBound(q, f)));
     return [...facts.flatMap((f) => [f, ...follow(f)]), ...sums.flatMap(follow), ...bounded];
   }
 
-  #visible(id: string): boolean {
-    return this.#stack.includes(Number(id.slice(id.lastIndexOf("@") + 1)));
-  }
-
-  /** From a < c * x, said by the fact, follows a / c < x. */
-  #quotientBound(quotient: string, fact: Poly): Poly[] {
-    const a = this.#dividends.get(quotient);
-    const c = this.#atoms.get(quotient)?.divisor;
-    if (!a || !c) return [];
-    const end = plus(plus(fact, a), one);
-    if (end.size > 2) return [];
-    const [n, d] = [valueOf(end), valueOf(c)];
-    const x = n !== undefined && d !== undefined ? constant(Math.floor((n - 1) / d) + 1) : exactQuotient(end, c);
-    return x ? [below(atom(quotient), x)] : [];
-  }
-
   bind(name: string, value: ScalarExpr): void {
-    if (value.type === "i32") this.#values.set(name, this.#named(name, value));
+    if (value.type === "i32") {
+      this.#values.set(name, this.#named(name, value));
+      this.#lets.set(name, value);
+    }
     if (value.type === "bool") this.#guards.set(name, this.guard(value));
   }
 
@@ -137,6 +130,7 @@ export class Symbolic {
   bindOpaque(name: string, as: string): void {
     if (!this.#atoms.has(as)) this.#atoms.set(as, { nonneg: false, facts: [] });
     this.#values.set(name, atom(as));
+    this.#lets.delete(name);
     this.#guards.delete(name);
   }
 
@@ -152,7 +146,7 @@ export class Symbolic {
     const end = whole ? below(atom(trip), whole) : plus(last, scaled(atom(trip), s.step), -1);
     this.#atoms.set(trip, { nonneg: true, facts: [end] });
     this.#values.set(s.name, plus(from, scaled(atom(trip), s.step)));
-    return [last];
+    return this.#quick(from) ? [last, ...this.#neverEmpty(s.to)] : [last];
   }
 
   guard(e: ScalarExpr): Guard {
@@ -171,7 +165,7 @@ export class Symbolic {
     const a = this.poly(e.a);
     const b = this.poly(e.b);
     switch (e.op) {
-      case "lt": return { holds: [below(a, b)], fails: [atMost(b, a)] };
+      case "lt": return { holds: this.#quick(a) ? [below(a, b), ...this.#neverEmpty(e.b)] : [below(a, b)], fails: [atMost(b, a)] };
       case "le": return { holds: [atMost(a, b)], fails: [below(b, a)] };
       case "eq": return { holds: [atMost(a, b), atMost(b, a)], fails: [] };
       case "ne": return { holds: [], fails: [atMost(a, b), atMost(b, a)] };
@@ -241,6 +235,13 @@ export class Symbolic {
     return this.#unknown(`u${this.#atoms.size}`);
   }
 
+  /** Keeps a quotient for guards to come, and gives the bounds that the facts so far set it. */
+  #known(q: Quotient): Poly[] {
+    if (!this.#quotients.some((x) => polyText(x.q) === polyText(q.q) && this.#stack.includes(x.scope))) this.#quotients.push({ ...q, scope: this.scope });
+    const facts = [...this.#facts, ...[...atomsOf(q.a)].flatMap((n) => this.#atoms.get(n)?.facts ?? [])];
+    return facts.flatMap((f) => quotientBound(q, f));
+  }
+
   /** The atom of this key in the present scope, or the one an enclosing scope already has. */
   #scoped(key: string): string {
     const known = this.#stack.find((s) => this.#atoms.has(`${key}@${s}`));
@@ -282,7 +283,11 @@ export class Symbolic {
     const whole: Poly = new Map([...a].filter(([, m]) => m.coef % c === 0));
     const part = plus(a, whole, -1);
     const small = (this.#prover.least(part) ?? -1) >= 0 && (this.#prover.least(plus(constant(c - 1), part, -1)) ?? -1) >= 0;
-    if (whole.size > 0 && small && this.#quick(a)) return wholeTrips(whole, c);
+    if (whole.size > 0 && small && this.#quick(a)) {
+      const q = wholeTrips(whole, c);
+      if (q && part.size > 0) this.#facts.push(...this.#known({ q, a, c: constant(c) }));
+      return q;
+    }
     const k = Math.floor((a.get("")?.coef ?? 0) / c);
     if (k === 0) return undefined;
     const rest = plus(a, constant(-k * c));
@@ -306,12 +311,27 @@ export class Symbolic {
       const q = times(atom(id), b);
       this.#dividends.set(id, a);
       this.#atoms.set(id, { nonneg: true, facts: [atMost(q, a), below(a, plus(q, b))], divisor: b });
-      const known = [...this.#facts, ...[...atomsOf(a)].flatMap((n) => this.#atoms.get(n)?.facts ?? [])];
-      const bounds = known.flatMap((f) => this.#quotientBound(id, f));
+      const bounds = this.#known({ q: atom(id), a, c: b });
       this.#atoms.set(id, { nonneg: true, facts: [atMost(q, a), below(a, plus(q, b)), ...bounds], divisor: b });
     }
     return atom(id);
   }
+}
+
+interface Quotient {
+  /** a / c, as it is written elsewhere. */
+  readonly q: Poly;
+  readonly a: Poly;
+  readonly c: Poly;
+}
+
+/** From a < c * x, said by the fact, follows a / c < x. */
+function quotientBound({ q, a, c }: Quotient, fact: Poly): Poly[] {
+  const end = plus(plus(fact, a), one);
+  if (end.size > 2) return [];
+  const [n, d] = [valueOf(end), valueOf(c)];
+  const x = n !== undefined && d !== undefined ? constant(Math.floor((n - 1) / d) + 1) : exactQuotient(end, c);
+  return x ? [below(q, x)] : [];
 }
 
 const factorsOf = (e: ScalarExpr): ScalarExpr[] => (e.kind === "binary" && e.op === "mul" ? [...factorsOf(e.a), ...factorsOf(e.b)] : [e]);
