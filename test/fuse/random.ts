@@ -78,7 +78,8 @@ export function randomGraph(steps: readonly Step[], into: boolean, grads = false
   for (const n of graph.nodes) {
     if (n.op !== "input" && n.op !== "state") continue;
     const size = product(shapeOf(n.type, randomLengths));
-    const values = n.type.dtype === "f32" ? spread(size, n.id) : Array.from({ length: size }, (_, i) => (i * 3 + 1) % 4);
+    // Few bits each, so that sums are exact in any precision and a tie of `amax` is a tie everywhere.
+    const values = n.type.dtype === "f32" ? spread(size, n.id).map((v) => Math.round(v * 128) / 128) : Array.from({ length: size }, (_, i) => (i * 3 + 1) % 4);
     (n.op === "input" ? inputs : state)[n.attrs.name] = values;
   }
   return { graph, inputs, state };
