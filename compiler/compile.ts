@@ -7,7 +7,6 @@ import { placeAt, type Source } from "../grammar/source.ts";
 import type { Graph } from "./graph/graph.ts";
 import type { Target } from "./kernel/kernel.ts";
 import { lowerForward } from "./lower/forward.ts";
-import { lowerForward } from "./lower/forward.ts";
 import { layoutParameters, modelSpec, parameterStates } from "./lower/model_spec.ts";
 import { lowerAccumulate, lowerApply, lowerFinish } from "./lower/optimizer.ts";
 import { lowerStep } from "./lower/step.ts";
@@ -76,8 +75,6 @@ function withRows(plan: Plan, sources: CompileOptions["sources"]): Plan {
 /** The graph of one program; generation adds its caches to the states. */
 export function graphOf(model: Model, name: ProgramName, layout: ReturnType<typeof layoutParameters>, states: Map<string, StateBuffer>): Graph {
   switch (name) {
-    case "forward":
-      return lowerForward(model);
     case "forward":
       return lowerForward(model);
     case "loss":
