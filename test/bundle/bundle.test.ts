@@ -10,7 +10,7 @@ import ts from "typescript";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { readBundle } from "../../runtime/bundle/open.ts";
 import { bundleSource, memorySource } from "../../runtime/bundle/source.ts";
-import { heddle, root, scratch } from "../cli/heddle.ts";
+import { heddle, root, scratch, writeData } from "../cli/heddle.ts";
 import { tinyBundle, type TinyBundle } from "./tiny_bundle.ts";
 
 const place = scratch();
@@ -225,6 +225,7 @@ describe("fields on the command line", () => {
     expect(await attempt("draw", "colour=red")).toMatch(/error\[E0561\].*`colour`/);
     expect(await attempt("draw")).toMatch(/error\[E0561\].*`caption`/);
     expect(await attempt("describe", `picture=${tiny.spec}`)).toMatch(/error\[E0534\].*not a PNG/);
+    expect(await attempt("describe", `picture=${path.join(writeData(path.join(place.dir, "large"), { count: 1, size: 6 }), "0.png")}`)).toMatch(/error\[E0535\].*6 x 6/);
     expect(await attempt("draw", "caption=a", "--set", "image.kind=greedy")).toMatch(/error\[E0563\][\s\S]*euler/);
   });
 });
