@@ -55,7 +55,7 @@ async function build(file: string, options: Options): Promise<void> {
   for (const s of compiled.spec.streams)
     if (s.kind === "text" && s.tokenizer.kind === "bpe") tokenizers.set(s.tokenizer.file, new Uint8Array(readFileSync(path.join(path.dirname(file), s.tokenizer.file))));
   const { bundleFiles } = await import("../../compiler/bundle/files.ts");
-  const files = bundleFiles({ compiled, version, ...(checked ? { weights: checked } : {}), tokenizers, runtime: portableRuntime(), packages: gpuPackages, lengths: { batch: 1, t: 64, s: 128, slots: 128 } });
+  const files = bundleFiles({ compiled, version, ...(checked ? { weights: checked } : {}), tokenizers, runtime: portableRuntime(), packages: gpuPackages, lengths: { batch: 1, t: 64, s: 128, spare: 0 } });
   await writeFolder(options.out, files);
   const bytes = [...files.values()].reduce((n, b) => n + b.length, 0);
   const dispatches = Object.fromEntries(Object.entries(compiled.plans).map(([n, p]) => [n, p.cost.dispatches]));

@@ -97,7 +97,7 @@ async function explainTopic(topic: (typeof topics)[number], model: Model, option
   }
   const batch = count(options.batch);
   const tokens = count(options.tokens);
-  const lengths = { batch, t: tokens, s: tokens, slots: tokens };
+  const lengths = { batch, t: tokens, s: tokens, spare: 0 };
   const rows = Object.entries(compiled.plans).map(([name, plan]) => {
     const l = layoutPlan(plan, lengths);
     return {

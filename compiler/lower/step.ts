@@ -1,9 +1,10 @@
 // Model -> the `step` and `denoise` graphs of generation: new tokens behind a cache of keys and values.
 // `step` commits its tokens and gives logits at one picked token a row; it is prefill (no slots yet) and decode (one token)
 // alike. `denoise` gives a process's prediction for the new tokens; what it leaves in the cache is written over later.
-// Lengths: batch, t new tokens, s = slots before + t, slots the capacity of the cache.
+// Lengths: batch, t new tokens, s = slots before + t; the cache holds s + spare slots, so that
+// every read of the first s is in bounds whatever the capacity.
 
-import { dimConst, dimValue, dimVar } from "../dim/dim.ts";
+import { dimAdd, dimConst, dimValue, dimVar } from "../dim/dim.ts";
 import { GraphBuilder } from "../graph/builder.ts";
 import type { Axis, Graph, NodeId } from "../graph/graph.ts";
 import type { IntExpr } from "../plan/expr.ts";
@@ -54,12 +55,12 @@ export function lowerStep(model: Model, name: "step" | "denoise"): StepGraph {
 function cached(leaves: ModelLeaves, caches: StateBuffer[], name: string, path: string, fresh: NodeId): NodeId {
   const o = new OpsOn(leaves.builder, { ...leaves.ops.origin, path });
   const rest: Axis[] = leaves.builder.type(fresh).axes.filter((a) => a.name !== "batch" && a.name !== "s");
-  const slots = axis("s", dimVar("slots"));
+  const slots = axis("s", dimAdd(dimVar("s"), dimVar("spare")));
   const state = o.state(name, { dtype: "f32", axes: [BATCH, slots, ...rest] });
   const written = o.add("update", [state, fresh, leaves.input("at", "i32", [])], { axis: "s" });
   leaves.builder.output(name, written, name);
   const each = rest.reduce((n, a) => n * (dimValue(a.size) ?? 0), 1);
-  const size: IntExpr = { op: "*", a: { op: "*", a: "batch", b: "slots" }, b: each };
+  const size: IntExpr = { op: "*", a: { op: "*", a: "batch", b: { op: "+", a: "s", b: "spare" } }, b: each };
   caches.push({ name, dtype: "f32", size, fields: [] });
   return o.add("slice", [written], { axis: "s", start: { terms: [] }, size: dimVar("s") });
 }

@@ -55,7 +55,7 @@ export interface PlanModule {
   readonly bindings: readonly { readonly dtype: StorageType; readonly access: "read" | "read_write" }[];
   readonly lengths: readonly string[];
   readonly operands: readonly { readonly name: string; readonly binding: number }[];
-  /** True when the verifier has proven every access in bounds and free of races. */
+  /** True when every access, in every use of the module, is proven in bounds (kernel/bounds.ts). */
   readonly proven: boolean;
 }
 
@@ -102,7 +102,7 @@ export interface Plan {
 export interface StateBuffer {
   readonly name: string;
   readonly dtype: StorageType;
-  /** Elements, over lengths (`slots` of a cache) or constant. */
+  /** Elements, over lengths (`s + spare` slots of a cache) or constant. */
   readonly size: IntExpr;
   /** What the buffer holds, in order; offsets in elements. */
   readonly fields: readonly { readonly name: string; readonly shape: readonly number[]; readonly axes: readonly string[]; readonly offset: number }[];

@@ -47,7 +47,7 @@ export class Machine {
   /** Caches for so many rows and slots; larger ones that exist are kept. */
   allocateCaches(batch: number, slots: number): void {
     const caches = this.#compiled.states.filter((s) => s.name !== "params" && !TRAINING_STATES.includes(s.name));
-    this.states.allocate(caches, { batch, slots });
+    this.states.allocate(caches, { batch, s: slots, spare: 0 });
   }
 
   has(name: ProgramName): boolean {

@@ -121,7 +121,7 @@ export class GenerativeModel {
         machine.allocateCaches(rows, slots);
       },
       async run(program, table, values, wanted): Promise<Record<string, HostArray>> {
-        const bound = await machine.bind(program, { ...table.lengths, slots });
+        const bound = await machine.bind(program, { ...table.lengths, spare: slots - (table.lengths.s ?? 0) });
         const inputs = bound.program.plan.inputs;
         bound.write(Object.fromEntries(Object.entries(values).filter(([n]) => n in inputs)));
         return machine.submit([bound], wanted);

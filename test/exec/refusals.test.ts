@@ -19,7 +19,7 @@ let host: GpuHost;
 let compiled: Compiled;
 let machine: Machine;
 let step: BoundProgram;
-const LENGTHS = { batch: 1, t: 2, s: 16, slots: 16 };
+const LENGTHS = { batch: 1, t: 2, s: 16, spare: 0 };
 
 beforeAll(async () => {
   const loader = {
