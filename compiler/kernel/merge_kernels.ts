@@ -4,6 +4,7 @@
 
 import type { Builtin, ScalarExpr } from "../scalar/expr.ts";
 import { add, binary, builtin, div, i32, lt, mapExpr, mod, mul, name as ref, sub } from "../scalar/expr.ts";
+import { exprText } from "../scalar/print.ts";
 import type { Dispatch, Kernel, LocalArray, Operand, Stmt, Target } from "./kernel.ts";
 import { hasBarrier } from "./lane_reduce.ts";
 import { copyStmts, mapStmts } from "./walk.ts";
@@ -25,7 +26,7 @@ export function mergeKernels(parts: readonly Dispatch[], target: Target, arenaOf
   if (new Set([...operands.bind.values()].map(arenaOf)).size > target.storageBuffers) return undefined;
   if (arrays.sharedBytes() > target.workgroupBytes) return undefined;
 
-  const totals = parts.map(({ kernel: { grid } }) => mul(mul(grid[0], grid[1]), grid[2]));
+  const totals = parts.map(({ kernel }) => foldOf(kernel)?.total ?? mul(mul(kernel.grid[0], kernel.grid[1]), kernel.grid[2]));
   const total = totals.reduce(add);
   const most = target.gridPerDimension;
   const folded = total.kind !== "const" || total.value > most;
@@ -57,6 +58,15 @@ export function mergeKernels(parts: readonly Dispatch[], target: Target, arenaOf
   };
 }
 
+/** A long row of workgroups folded into two dimensions, as builders do it: min(n, width) by ceil(n / width). What lies
+ *  beyond n in the last row has no work. */
+function foldOf(k: Kernel): { readonly total: ScalarExpr; readonly width: number } | undefined {
+  const [x, y, z] = k.grid;
+  if (x.kind !== "binary" || x.op !== "min" || x.b.kind !== "const" || z.kind !== "const" || z.value !== 1) return undefined;
+  const width = x.b.value;
+  return exprText(y) === exprText(div(add(x.a, i32(width - 1)), i32(width))) ? { total: x.a, width } : undefined;
+}
+
 const lanesOf = (k: Kernel): number => k.workgroup[0] * k.workgroup[1] * k.workgroup[2];
 
 /** One workgroup for all: their own when equal; a padded row of lanes when none of them has a barrier. */
@@ -82,8 +92,10 @@ function partBody(k: Kernel, i: number, workgroup: Kernel["workgroup"], operands
   };
   const [nx, ny, nz] = k.grid;
   const flat = (e: ScalarExpr): boolean => e.kind === "const" && e.value === 1;
-  const rows = flat(ny) && flat(nz) ? i32(0) : div(at, nx);
-  places.set("group.x", named("x", flat(ny) && flat(nz) ? at : mod(at, nx)));
+  const fold = foldOf(k);
+  const width = fold ? i32(fold.width) : nx;
+  const rows = flat(ny) && flat(nz) ? i32(0) : div(at, width);
+  places.set("group.x", named("x", flat(ny) && flat(nz) ? at : mod(at, width)));
   places.set("group.y", named("y", flat(nz) ? rows : mod(rows, ny)));
   places.set("group.z", named("z", flat(nz) ? i32(0) : div(rows, ny)));
   const same = k.workgroup.every((w, d) => w === workgroup[d]);

@@ -18,6 +18,8 @@ export interface AtomFacts {
   readonly cases?: readonly Case[];
   /** For the truncated quotient a / c: c, known to be at least 1. */
   readonly divisor?: Poly;
+  /** For the quotient of a single atom: that atom, and the atom of the remainder. Goals with both are proven in their terms. */
+  readonly parts?: { readonly of: string; readonly remainder: string };
 }
 
 const depthLimit = 14;
@@ -39,21 +41,44 @@ export class Prover {
   }
 
   prove(goal: Poly, guards: readonly Poly[], budget = 250, detours = true): boolean {
-    this.#budget = budget;
     this.#positive = [];
     for (const g of guards) {
       const [only] = g.size === 2 && g.get("")?.coef === -1 ? [...g.values()].filter((m) => m.coef === 1 && m.atoms.length === 1) : [];
       if (only?.atoms[0] !== undefined && !this.#positive.includes(only.atoms[0])) this.#positive.push(only.atoms[0]);
     }
     try {
-      // First only along steps that make the goal simpler: most goals fall at once, and detours cost the whole budget.
-      if (this.#search(goal, guards, depthLimit, new Set(), false)) return true;
-      this.#budget = budget / 5;
-      return detours && this.#search(goal, guards, depthLimit, new Set(), true);
+      const [p, facts] = this.#byParts(goal, guards);
+      return this.#proveOne(p, facts, budget, detours) || (p !== goal && this.#proveOne(goal, guards, budget, detours));
     } catch (e) {
       if (e instanceof TooLarge) return false;
       throw e;
+    } finally {
+      this.#positive = [];
     }
+  }
+
+  /** Writes x as c * (x / c) + x % c where the goal holds both x and x / c: tiles are indexed by these two. */
+  #byParts(goal: Poly, guards: readonly Poly[]): [Poly, readonly Poly[]] {
+    let [p, facts] = [goal, guards];
+    for (let turn = 0; turn < 4; turn++) {
+      const here = atomsOf(p);
+      const q = [...here].find((a) => here.has(this.#atoms.get(a)?.parts?.of ?? ""));
+      const info = q === undefined ? undefined : this.#atoms.get(q);
+      if (q === undefined || !info?.parts || !info.divisor) break;
+      const { of, remainder } = info.parts;
+      const whole = plus(times(atom(q), info.divisor), atom(remainder));
+      p = replaced(p, of, whole);
+      facts = [...facts, ...(this.#atoms.get(of)?.facts ?? [])].map((f) => replaced(f, of, whole));
+    }
+    return [p, facts];
+  }
+
+  #proveOne(goal: Poly, guards: readonly Poly[], budget: number, detours: boolean): boolean {
+    // First only along steps that make the goal simpler: most goals fall at once, and detours cost the whole budget.
+    this.#budget = budget;
+    if (this.#search(goal, guards, depthLimit, new Set(), false)) return true;
+    this.#budget = budget / 5;
+    return detours && this.#search(goal, guards, depthLimit, new Set(), true);
   }
 
   /** The greatest number an atom can be by its own facts. */

@@ -296,8 +296,20 @@ export class Symbolic {
     return q && plus(q, constant(k));
   }
 
+  /** x - c * (x / c) by its own name, where it has one. */
+  #asRemainder(a: Poly): Poly {
+    if (a.size !== 2) return a;
+    for (const name of atomsOf(a)) {
+      const info = this.#atoms.get(name);
+      if (!info?.parts || !info.divisor) continue;
+      if (polyText(plus(atom(info.parts.of), times(atom(name), info.divisor), -1)) === polyText(a)) return atom(info.parts.remainder);
+    }
+    return a;
+  }
+
   /** a / b for a >= 0 and b >= 1, else undefined. */
-  #quotient(a: Poly, b: Poly): Poly | undefined {
+  #quotient(dividend: Poly, b: Poly): Poly | undefined {
+    const a = this.#asRemainder(dividend);
     const [x, y] = [valueOf(a), valueOf(b)];
     if (x !== undefined && y !== undefined && y !== 0) return constant(Math.trunc(x / y));
     if (y === 1) return a;
@@ -312,7 +324,10 @@ export class Symbolic {
       this.#dividends.set(id, a);
       this.#atoms.set(id, { nonneg: true, facts: [atMost(q, a), below(a, plus(q, b))], divisor: b });
       const bounds = this.#known({ q: atom(id), a, c: b });
-      this.#atoms.set(id, { nonneg: true, facts: [atMost(q, a), below(a, plus(q, b)), ...bounds], divisor: b });
+      const of = soleAtom(a);
+      const remainder = `${id}'rest`;
+      if (of !== undefined) this.#atoms.set(remainder, { nonneg: true, facts: [below(atom(remainder), b)] });
+      this.#atoms.set(id, { nonneg: true, facts: [atMost(q, a), below(a, plus(q, b)), ...bounds], divisor: b, ...(of === undefined ? {} : { parts: { of, remainder } }) });
     }
     return atom(id);
   }
