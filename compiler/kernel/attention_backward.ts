@@ -5,9 +5,9 @@
 import type { ScalarExpr } from "../scalar/expr.ts";
 import { add, builtin, f32, i32, mul, sub } from "../scalar/expr.ts";
 import type { AttendTile } from "./attention_forward.ts";
-import { blockKeys, chooseAttendTile, ownRows } from "./attention_forward.ts";
+import { chooseAttendTile, ownRows } from "./attention_forward.ts";
 import type { Token, TokenFn } from "./attention_pairs.ts";
-import { clampToken, dots, ifAny, loadAttrs, RowSums, scored, scoreSlope, total, visible, weight } from "./attention_pairs.ts";
+import { blockTokens, clampToken, dots, ifAny, loadAttrs, RowSums, scored, scoreSlope, total, visible, weight } from "./attention_pairs.ts";
 import type { KernelParts, Point } from "./body.ts";
 import { Body, spaceSize } from "./body.ts";
 import type { Target } from "./kernel.ts";
@@ -106,7 +106,7 @@ export function queryRegisters(parts: KernelParts, spec: AttendBackwardSpec, til
   const dq = new RowSums(b, parts, tile.rows, spec.width);
   const own = rows.map((r) => ({ ...r, exists: undefined }));
   b.loop(i32(0), spec.key.size, tile.cols, (block, j) => {
-    const keys = blockKeys(block, spec, tile.cols, j, outer);
+    const keys = blockTokens(block, spec, "k", tile.cols, j, outer);
     const see = own.map((r) => keys.map((key) => visible(block, spec, r, key)));
     ifAny(block, see, (body) => {
       const k = along(spec.k, keys, spec.width.name);
@@ -153,11 +153,7 @@ export function keyRegisters(parts: KernelParts, spec: AttendBackwardSpec, tile:
   const v = along(spec.v, keys, spec.value.name);
   forEachRun(b, spec.group, 1, (member, [group = {}]) => {
     member.loop(i32(0), spec.query.size, tile.cols, (block, i) => {
-      const queries: Token[] = Array.from({ length: tile.cols }, (_, r) => {
-        const { index, exists } = clampToken(block, add(i, i32(r)), spec.query, tile.cols);
-        const at = { ...outer, ...group, [spec.query.name]: index };
-        return { at, exists, attrs: loadAttrs(block, spec, "q", at) };
-      });
+      const queries = blockTokens(block, spec, "q", tile.cols, i, { ...outer, ...group });
       const see = queries.map((q) => own.map((key) => visible(block, spec, q, key)));
       ifAny(block, see, (body) => {
         const delta = spec.delta;

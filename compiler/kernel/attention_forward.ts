@@ -8,7 +8,7 @@ import type { KernelParts, Point } from "./body.ts";
 import { Body, spaceSize } from "./body.ts";
 import type { Target } from "./kernel.ts";
 import type { Token, TokenFn } from "./attention_pairs.ts";
-import { clampToken, dots, floor, ifAny, largest, loadAttrs, orElse, RowSums, scored, total, visible, weight } from "./attention_pairs.ts";
+import { blockTokens, clampToken, dots, floor, ifAny, largest, loadAttrs, orElse, RowSums, scored, total, visible, weight } from "./attention_pairs.ts";
 import { ceilDiv, constantOf, coordinates } from "./space.ts";
 import type { AttendForwardSpec, AttendSpec, KernelShape } from "./templates.ts";
 import { tidy } from "./tidy.ts";
@@ -42,14 +42,6 @@ export function ownRows(b: Body, spec: AttendSpec, tile: AttendTile, outer: Poin
   });
 }
 
-export function blockKeys(b: Body, spec: AttendSpec, count: number, from: ScalarExpr, outer: Point): Token[] {
-  return Array.from({ length: count }, (_, c) => {
-    const { index, exists } = clampToken(b, add(from, i32(c)), spec.key, count);
-    const at = { ...outer, [spec.key.name]: index };
-    return { at, exists, attrs: loadAttrs(b, spec, "k", at) };
-  });
-}
-
 /** What a row keeps between blocks. */
 interface RowState {
   readonly top: ScalarExpr[];
@@ -69,7 +61,7 @@ export function forwardRegisters(parts: KernelParts, spec: AttendForwardSpec, ti
     out: new RowSums(b, parts, tile.rows, spec.value),
   };
   b.loop(i32(0), spec.key.size, tile.cols, (body, j) => {
-    const keys = blockKeys(body, spec, tile.cols, j, outer);
+    const keys = blockTokens(body, spec, "k", tile.cols, j, outer);
     const k: TokenFn = (x, c, w) => spec.k(x, { ...(keys[c] as Token).at, [spec.width.name]: w });
     const v: TokenFn = (x, c, w) => spec.v(x, { ...(keys[c] as Token).at, [spec.value.name]: w });
     forwardBlock(body, spec, tile.unroll, rows.map((r) => ({ ...r, exists: undefined })), keys, q, k, v, state);

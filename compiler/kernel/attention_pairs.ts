@@ -28,6 +28,16 @@ export function clampToken(b: Body, index: ScalarExpr, axis: SpaceAxis, block: n
   return { index: b.let(min(index, add(axis.size, i32(-1))), "edge"), exists: b.let(lt(index, axis.size), "exists") };
 }
 
+/** The tokens of a block that starts at `from`, which a loop keeps inside the axis: the first one always exists. */
+export function blockTokens(b: Body, spec: AttendSpec, side: "q" | "k", count: number, from: ScalarExpr, around: Point): Token[] {
+  const axis = side === "q" ? spec.query : spec.key;
+  return Array.from({ length: count }, (_, i) => {
+    const { index, exists } = i === 0 ? { index: from, exists: undefined } : clampToken(b, add(from, i32(i)), axis, count);
+    const at = { ...around, [axis.name]: index };
+    return { at, exists, attrs: loadAttrs(b, spec, side, at) };
+  });
+}
+
 /** Loads the attributes that mask and score read on one side. */
 export function loadAttrs(b: Body, spec: AttendSpec, side: "q" | "k", at: Point): Record<string, ScalarExpr> {
   const source: Readonly<Record<string, PointFn>> = side === "q" ? spec.qAttr : spec.kAttr;

@@ -115,7 +115,7 @@ class Tidy {
     const leaves = home !== at;
     // Children of a value that moves as a whole move with it.
     const made = rebuild(e, (c) => this.#value(c, leaves ? home : at));
-    if (!stable || e.type === "bool" || (!leaves && (this.#uses.get(id) ?? 0) < 2)) return made;
+    if (!stable || (!leaves && (this.#uses.get(id) ?? 0) < 2)) return made;
     const n = this.#parts.fresh("h");
     home.out.push({ kind: "let", name: n, value: made });
     home.values.set(id, n);
