@@ -1,5 +1,5 @@
 // What fusion asks of the kernel templates. One interface a template, in coordinates of named axes; no tensors, no graph.
-// Implementations: product.ts, attention_forward.ts, attention_backward.ts, linear_ce.ts.
+// Implementations: product.ts, attention_forward.ts, attention_backward.ts, cross_entropy.ts, gathered in all_templates.ts.
 
 import type { ScalarExpr } from "../scalar/expr.ts";
 import type { KernelParts, PointFn, SinkFn, SpaceAxis } from "./body.ts";
