@@ -173,7 +173,8 @@ async function oneStep(machine: Machine, train: TrainSpec, data: TrainingData, o
   return { loss: sums.loss ?? Number.NaN, terms, lr: learningRate(train, step), grad_norm: norm, tokens, samples: micro * train.accumulate };
 }
 
-function applyInputs(train: TrainSpec, step: number): Record<string, Float32Array> {
+/** What the optimizer step reads: the rate, the corrections of young moments, how much the average keeps. */
+export function applyInputs(train: TrainSpec, step: number): Record<string, Float32Array> {
   const t = step + 1;
   return {
     lr: Float32Array.of(learningRate(train, step)),
