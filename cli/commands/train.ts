@@ -11,12 +11,13 @@ import { openCodecs } from "../../runtime/generate/model.ts";
 import { type Checkpoint, listCheckpoints, openCheckpoint, saveCheckpoint } from "../../runtime/train/checkpoint.ts";
 import { initialParameters } from "../../runtime/train/initial.ts";
 import { type Metrics, trainLoop } from "../../runtime/train/loop.ts";
-import { loadEntries, parameterTensors } from "../../runtime/weights/parameters.ts";
+import { loadEntries, loadParameters, parameterTensors } from "../../runtime/weights/parameters.ts";
 import { writeError } from "../../runtime/weights/file.ts";
 import { compileFor, openFor, targetNamed, targetOf } from "../compile.ts";
 import { EXIT, Exit } from "../exit_code.ts";
 import { startProgress } from "../progress.ts";
 import { modelOf } from "../spec.ts";
+import { readWeights } from "../weights.ts";
 import { describeAdapter } from "../device.ts";
 import { openTrainingData } from "../training_data.ts";
 
@@ -36,6 +37,7 @@ interface Options {
   resume?: boolean | string;
   target: string;
   remat?: boolean;
+  init?: string;
   json?: boolean;
 }
 
@@ -68,6 +70,7 @@ export function addTrain(program: Command): void {
     .option("--save-every <n>", "steps between checkpoints; 0 saves only at the end", whole(0), 500)
     .option("--keep <n>", "checkpoints kept", whole(1), 2)
     .option("--resume [checkpoint]", "go on from the newest checkpoint in --out, or from this one")
+    .option("--init <path>", "start from these weights instead of random ones: safetensors file, checkpoint, or --out folder")
     .option("--target <name>", "kernels for: auto, guaranteed, software", "auto")
     .option("--remat", "recompute each block in the backward pass: less memory, more work")
     .option("--json", "metrics on stdout, one JSON object a step")
@@ -99,7 +102,8 @@ async function train(file: string, options: Options): Promise<void> {
   machine.allocateTraining();
   if (from) restore(machine, from, fingerprint, options.out);
   else {
-    const values = initialParameters(compiled.spec, settings.seed);
+    const given = options.init === undefined ? undefined : await readWeights(options.init);
+    const values = given ? loadParameters(compiled.spec, given.bytes, given.file) : initialParameters(compiled.spec, settings.seed);
     machine.states.write("params", values);
     if (settings.ema > 0) machine.states.write("ema", values);
   }
