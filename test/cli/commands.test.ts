@@ -2,10 +2,12 @@
 
 import { readFileSync, symlinkSync } from "node:fs";
 import path from "node:path";
-import { afterAll, describe, expect, test } from "vitest";
+import { afterAll, describe, expect, test, vi } from "vitest";
 import { codes } from "../../grammar/codes.ts";
 import { heddle, PICTURES, root, scratch, WORDS } from "./heddle.ts";
 
+// Each test starts processes; a busy machine is slow at that.
+vi.setConfig({ testTimeout: 180_000 });
 const place = scratch();
 afterAll(() => place.remove());
 const words = place.file("words.heddle", WORDS);
