@@ -46,15 +46,10 @@ export class Prover {
       const [only] = g.size === 2 && g.get("")?.coef === -1 ? [...g.values()].filter((m) => m.coef === 1 && m.atoms.length === 1) : [];
       if (only?.atoms[0] !== undefined && !this.#positive.includes(only.atoms[0])) this.#positive.push(only.atoms[0]);
     }
-    try {
-      const [p, facts] = this.#byParts(goal, guards);
-      return this.#proveOne(p, facts, budget, detours) || (p !== goal && this.#proveOne(goal, guards, budget, detours));
-    } catch (e) {
-      if (e instanceof TooLarge) return false;
-      throw e;
-    } finally {
-      this.#positive = [];
-    }
+    const [p, facts] = this.#byParts(goal, guards);
+    const proven = this.#proveOne(p, facts, budget, detours) || (p !== goal && this.#proveOne(goal, guards, budget, detours));
+    this.#positive = [];
+    return proven;
   }
 
   /** Writes x as c * (x / c) + x % c where the goal holds both x and x / c: tiles are indexed by these two. */
@@ -115,7 +110,17 @@ export class Prover {
     return m.coef < 0 || !m.atoms.every((a) => this.nonneg(a));
   }
 
+  /** A branch whose numbers grow too large is a dead end; the others go on. */
   #search(raw: Poly, guards: readonly Poly[], depth: number, seen: Set<string>, detours: boolean): boolean {
+    try {
+      return this.#searchFrom(raw, guards, depth, seen, detours);
+    } catch (e) {
+      if (e instanceof TooLarge) return false;
+      throw e;
+    }
+  }
+
+  #searchFrom(raw: Poly, guards: readonly Poly[], depth: number, seen: Set<string>, detours: boolean): boolean {
     const p = primitive(raw, (a) => this.nonneg(a));
     const value = valueOf(p);
     if (value !== undefined) return value >= 0;
