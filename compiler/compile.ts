@@ -14,7 +14,7 @@ import { lowerTraining } from "./lower/train.ts";
 import { cacheSoundness } from "./mask/soundness.ts";
 import { assemble } from "./plan/assemble.ts";
 import type { ModelSpec, ProgramName } from "./plan/manifest.ts";
-import type { Plan, StateBuffer } from "./plan/plan.ts";
+import type { Plan, PlanStep, StateBuffer } from "./plan/plan.ts";
 import { type Observer, runPasses } from "./run_passes.ts";
 import type { Model } from "./types/model.ts";
 
@@ -59,7 +59,7 @@ export function compileModel(model: Model, options: CompileOptions): CompileResu
   return { ok: true, compiled: { spec: modelSpec(model, layout, cache), states: [...states.values()], plans } };
 }
 
-/** Adds to each line of WGSL the line of the spec it comes from. */
+/** Adds to each line of WGSL, and to each dispatch, the line of the spec it comes from. */
 function withRows(plan: Plan, sources: CompileOptions["sources"]): Plan {
   if (!sources) return plan;
   const modules = plan.modules.map((m) => ({
@@ -69,7 +69,12 @@ function withRows(plan: Plan, sources: CompileOptions["sources"]): Plan {
       return source ? { ...l, row: placeAt(source, l.start).line } : l;
     }),
   }));
-  return { ...plan, modules };
+  const step = (s: PlanStep): PlanStep => {
+    if (s.kind === "repeat") return { ...s, steps: s.steps.map(step) };
+    const source = s.place && sources(s.place.source);
+    return s.place && source ? { ...s, place: { ...s.place, row: placeAt(source, s.place.start).line } } : s;
+  };
+  return { ...plan, modules, steps: plan.steps.map(step) };
 }
 
 /** The graph of one program; generation adds its caches to the states. */

@@ -70,7 +70,7 @@ export interface PlanDispatch {
   readonly operands: readonly number[];
   /** Model path and spec place of the work, for errors and profiles. */
   readonly path: string;
-  readonly place?: { readonly source: string; readonly start: number; readonly end: number };
+  readonly place?: { readonly source: string; readonly start: number; readonly end: number; readonly row?: number };
 }
 
 export interface PlanRepeat {

@@ -20,7 +20,7 @@ export const intExprSchema: v.GenericSchema<IntExpr> = v.union([
 ]);
 
 const axes = v.array(v.object({ name: v.string(), size: intExprSchema }));
-const place = v.object({ source: v.string(), start: v.number(), end: v.number() });
+const place = v.object({ source: v.string(), start: v.number(), end: v.number(), row: v.optional(index) });
 
 const tensor = v.object({
   name: v.string(),

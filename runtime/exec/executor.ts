@@ -192,6 +192,7 @@ export class BoundProgram {
         return arena?.class === "state" ? states.buffer(arena.name) : pool.buffer(this.#key(a));
       });
       const group = device.createBindGroup({
+        label: labelOf(step),
         layout: pipeline.getBindGroupLayout(0),
         entries: [
           { binding: 0, resource: { buffer: uniforms, offset: start, size: blockBytes[i] ?? 16 } },
@@ -274,6 +275,27 @@ function flatten(steps: readonly PlanStep[], lengths: Lengths): { step: PlanDisp
   );
 }
 
+/** Dawn repeats labels in its messages: this one says which part of the model and which line of the spec a dispatch is. */
+const labelOf = (step: PlanDispatch): string => `${step.name}${step.place ? ` (${step.place.source}${step.place.row === undefined ? "" : `:${step.place.row}`})` : ""}`;
+
+/** Runs `act`; what the GPU reports gets the programs that ran and, where the message names a dispatch, its line of the spec. */
+function atSpec(programs: readonly BoundProgram[], act: () => void): void {
+  try {
+    act();
+  } catch (thrown) {
+    if (!(thrown instanceof HeddleError)) throw thrown;
+    const names = programs.map((p) => `\`${p.program.plan.name}\``).join(", ");
+    const line = /\(([^()]+\.heddle:\d+)\)/.exec(thrown.message)?.[1] ?? placeOf(programs);
+    throw new HeddleError({ code: thrown.code, message: `${thrown.message} (while running ${names})`, place: [line, thrown.place].filter((x) => x !== undefined).join(", on ") || undefined, help: thrown.help, exit: thrown.exit, cause: thrown });
+  }
+}
+
+/** The spec that the programs come from, where no single dispatch is named. */
+function placeOf(programs: readonly BoundProgram[]): string | undefined {
+  for (const p of programs) for (const s of p.program.plan.steps) if (s.kind === "dispatch" && s.place && !s.place.source.startsWith("stdlib/")) return s.place.source;
+  return undefined;
+}
+
 /** Staging buffers for read-back, kept between runs. */
 export class Stager {
   readonly host: GpuHost;
@@ -329,11 +351,11 @@ export async function runPrograms(
   const out: Record<string, HostArray> = {};
   if (!staging) {
     for (const s of sources) out[s.name] = new ARRAYS[s.dtype](0);
-    host.check();
+    atSpec(programs, () => host.check());
     return out;
   }
-  await host.settle(staging.mapAsync(GPUMapMode.READ, 0, total));
-  host.check();
+  await host.settle(staging.mapAsync(GPUMapMode.READ, 0, total)).catch((thrown: unknown) => atSpec(programs, () => { throw thrown; }));
+  atSpec(programs, () => host.check());
   const bytes = staging.getMappedRange(0, total);
   at = 0;
   for (const s of sources) {

@@ -99,3 +99,21 @@ function sizeOf(plan: Plan, tensor: number | undefined): number {
   const axes = plan.tensors[tensor ?? 0]?.axes ?? [];
   return axes.reduce((n, a) => n * (typeof a.size === "number" ? a.size : (LENGTHS[a.size as keyof typeof LENGTHS] ?? 1)), 1);
 }
+
+test("a dispatch that the GPU refuses is named with its line of the spec", async () => {
+  const own = await openDevice();
+  const [first, ...rest] = (compiled.plans.step as Plan).steps;
+  if (first?.kind !== "dispatch") throw new Error("the first step is a dispatch");
+  const other = new Machine(own, { ...compiled, plans: { step: { ...(compiled.plans.step as Plan), steps: [{ ...first, grid: [70_000, 1, 1] }, ...rest] } } });
+  other.allocateCaches(1, 16);
+  const bound = await other.bind("step", LENGTHS);
+  const { inputs } = bound.program.plan;
+  bound.write(Object.fromEntries(Object.entries(inputs).map(([name, t]) => [name, new Float32Array(sizeOf(bound.program.plan, t))])));
+  await expect(other.submit([bound], Object.keys(bound.program.plan.outputs).filter((o) => o.endsWith("logits")))).rejects.toMatchObject({
+    code: "E0505",
+    message: expect.stringMatching(/while running `step`/) as string,
+    place: expect.stringMatching(/\.heddle/) as string,
+  });
+  await other.destroy();
+  await own.destroy();
+});
