@@ -171,22 +171,35 @@ export class Prover {
   /** p minus a multiple of a fact, such that a bad term goes; the most promising first. */
   #steps(p: Poly, bad: readonly Monomial[], guards: readonly Poly[]): { p: Poly; cost: number }[] {
     const facts = this.#facts(p, guards);
+    let all = new Map<string, { p: Poly; cost: number }>();
+    for (const t of bad) {
+      const found = this.#stepsAt(p, t, facts);
+      // A term that one fact alone can take must be taken by it, whatever else is tried.
+      if (found.size === 1 && t.atoms.length > 0) {
+        all = found;
+        break;
+      }
+      for (const [key, next] of found) all.set(key, next);
+    }
+    return [...all.values()].sort((x, y) => x.cost - y.cost).slice(0, widest);
+  }
+
+  #stepsAt(p: Poly, t: Monomial, facts: readonly Poly[]): Map<string, { p: Poly; cost: number }> {
     const found = new Map<string, { p: Poly; cost: number }>();
-    for (const t of bad)
-      for (const f of facts)
-        for (const s of f.values()) {
-          if (s.coef < 0 !== t.coef < 0) continue;
-          if (s.atoms.length === 0 && t.atoms.length > 0) continue;
-          const rest = without(t.atoms, s.atoms);
-          if (!rest || !rest.every((a) => this.nonneg(a))) continue;
-          const g = gcd(Math.abs(t.coef), Math.abs(s.coef));
-          const factor: Poly = new Map([[rest.join("*"), { coef: Math.abs(t.coef) / g, atoms: rest }]]);
-          const next = plus(scaled(p, Math.abs(s.coef) / g), times(factor, f), -1);
-          // Multiplying the goal up to meet a fact seldom helps, and never ends by itself.
-          const growth = Math.abs(s.coef) > g ? 2 : 0;
-          found.set(polyText(next), { p: next, cost: this.#cost(next) + growth });
-        }
-    return [...found.values()].sort((x, y) => x.cost - y.cost).slice(0, widest);
+    for (const f of facts)
+      for (const s of f.values()) {
+        if (s.coef < 0 !== t.coef < 0) continue;
+        if (s.atoms.length === 0 && t.atoms.length > 0) continue;
+        const rest = without(t.atoms, s.atoms);
+        if (!rest || !rest.every((a) => this.nonneg(a))) continue;
+        const g = gcd(Math.abs(t.coef), Math.abs(s.coef));
+        const factor: Poly = new Map([[rest.join("*"), { coef: Math.abs(t.coef) / g, atoms: rest }]]);
+        const next = plus(scaled(p, Math.abs(s.coef) / g), times(factor, f), -1);
+        // Multiplying the goal up to meet a fact seldom helps, and never ends by itself.
+        const growth = Math.abs(s.coef) > g ? 2 : 0;
+        found.set(polyText(next), { p: next, cost: this.#cost(next) + growth });
+      }
+    return found;
   }
 
   /** How far a goal is from being plain. Atoms made later are explained by facts about earlier ones, so they count more. */
