@@ -35,7 +35,7 @@ function third(whole, part, width, into) {
 
 await runContender(async ({ shape, optimizer, layout, weights, tokens }) => {
   const { rate, beta1, beta2, epsilon, decay } = optimizer;
-  const { heddle, machine, title } = await openHeddle("examples/decoder/decoder.heddle", {
+  const { heddle, machine, title, dawnFeatures } = await openHeddle("examples/decoder/decoder.heddle", {
     programs: ["forward", "grad", "apply"],
     train: { betas: [beta1, beta2], eps: epsilon, decay, clip: 0, ema: 0 },
     checked: env.BENCH_CHECKED === "1",
@@ -60,7 +60,7 @@ await runContender(async ({ shape, optimizer, layout, weights, tokens }) => {
   let programs, count = 0;
 
   return {
-    name: title,
+    name: title, dawnFeatures,
     forward: async () => (await machine.submit([forward], ["text.logits"]))["text.logits"],
     async step() {
       if (programs === undefined) {

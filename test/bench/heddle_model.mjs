@@ -38,8 +38,7 @@ export async function openHeddle(spec, { programs, train = {}, checked = false, 
   const trusted = !checked && unproven.length === 0;
   const host = await heddle.openNodeDevice({ trusted });
   const machine = new heddle.Machine(host, compiled);
-  const title = `Heddle ${heddle.version}${trusted ? "" : ", checked"}`;
-  return { heddle, machine, compiled, target, trusted, title };
+  return { heddle, machine, compiled, title: `Heddle ${heddle.version}`, dawnFeatures: trusted ? "disable_robustness" : "" };
 }
 
 const flat = (steps) => steps.flatMap((step) => (step.kind === "repeat" ? flat(step.steps) : [step]));

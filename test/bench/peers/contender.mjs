@@ -14,7 +14,7 @@ import { installCounters } from "./counters.mjs";
  * @typedef {import("./counters.mjs").Counts} Counts
  *
  * @typedef {object} Contender what `setup` returns
- * @property {string} name with version
+ * @property {string} name with version @property {string} [dawnFeatures] of a device of its own
  * @property {() => Promise<Float32Array>} forward logits [tokens, vocab]
  * @property {() => Promise<number>} step one training step; the loss before it
  * @property {() => Promise<Record<string, Float32Array>>} weights as they are now, by the names of the layout
@@ -58,16 +58,27 @@ async function time(counters, work, first) {
   return { counts, first, median: median(times), runs: times.length };
 }
 
+/** The plain decoder: what contenders are given, and how they are judged. */
+async function decoderProblem() {
+  const weights = decoderWeights(SEED), tokens = decoderTokens(SEED);
+  return {
+    given: { shape: SHAPE, optimizer: OPTIMIZER, layout: decoderLayout(), weights, tokens },
+    judge: (logits, loss, after) => compare({ weights, tokens, logits, loss, after }),
+  };
+}
+
 /**
  * Runs one contender and prints its report. The contender is imported by `setup` itself, after the adapter stands.
  * @param {(given: Setup) => Promise<Contender>} setup
+ * @param {() => Promise<{ given: object, judge: (forward: unknown, loss: number, weights: unknown) => import("../reference/compare.mjs").Errors }>} problem
+ *   another model than the decoder: what `setup` is given, and a judge of what the contender returns
  */
-export async function runContender(setup) {
+export async function runContender(setup, problem = decoderProblem) {
   try {
     const { adapter } = await installGpu();
     const counters = installCounters();
-    const weights = decoderWeights(SEED), tokens = decoderTokens(SEED);
-    const contender = await setup({ shape: SHAPE, optimizer: OPTIMIZER, layout: decoderLayout(), weights, tokens });
+    const { given, judge } = await problem();
+    const contender = await setup(given);
 
     const start = performance.now();
     const logits = await contender.forward();
@@ -77,10 +88,10 @@ export async function runContender(setup) {
     const startStep = performance.now();
     const loss = await contender.step();
     const firstStep = performance.now() - startStep;
-    const errors = compare({ weights, tokens, logits, loss, after: await contender.weights() });
+    const errors = judge(logits, loss, await contender.weights());
     const step = await time(counters, () => contender.step(), firstStep);
 
-    const report = { name: contender.name, adapter, dawnFeatures: env.BENCH_DAWN_FEATURES ?? "", forward, step, errors };
+    const report = { name: contender.name, adapter, dawnFeatures: contender.dawnFeatures ?? env.BENCH_DAWN_FEATURES ?? "", forward, step, errors };
     stdout.write(`${JSON.stringify(report)}\n`, () => exit(0));
   } catch (thrown) {
     console.error(thrown);

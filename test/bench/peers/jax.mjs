@@ -7,25 +7,10 @@ import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { NORM_EPSILON, isDecayed } from "../reference/decoder_f64.mjs";
 import { runContender } from "./contender.mjs";
+import "./iterators.mjs";
 
 const main = createRequire(import.meta.url).resolve("@jax-js/jax");
 const { version } = JSON.parse(readFileSync(join(dirname(main), "../package.json"), "utf8"));
-
-// jax-js wants the iterator methods of newer engines than Node 20.
-const iterators = Object.getPrototypeOf(Object.getPrototypeOf([][Symbol.iterator]()));
-const methods = {
-  *map(f) { let i = 0; for (const value of this) yield f(value, i++); },
-  *filter(f) { let i = 0; for (const value of this) if (f(value, i++)) yield value; },
-  *flatMap(f) { let i = 0; for (const value of this) yield* f(value, i++); },
-  toArray() { return [...this]; },
-  some(f) { for (const value of this) if (f(value)) return true; return false; },
-  every(f) { for (const value of this) if (!f(value)) return false; return true; },
-  reduce(f, ...start) { return [...this].reduce(f, ...start); },
-  forEach(f) { for (const value of this) f(value); },
-};
-for (const [name, value] of Object.entries(methods)) {
-  if (!(name in iterators)) Object.defineProperty(iterators, name, { value, configurable: true, writable: true });
-}
 
 await runContender(async ({ shape, optimizer, layout, weights, tokens }) => {
   const { init, defaultDevice, getWebGPUDevice, jit, nn, numpy: np, valueAndGrad, blockUntilReady } = await import("@jax-js/jax");

@@ -5,16 +5,10 @@
 import { NORM_EPSILON, isDecayed } from "../reference/decoder_f64.mjs";
 import { bundled } from "./bundled.mjs";
 import { runContender } from "./contender.mjs";
-
-const ENTRY = `
-export * from "@tensorflow/tfjs-core";
-import "@tensorflow/tfjs-core/dist/register_all_gradients";
-export { version as version_webgpu } from "@tensorflow/tfjs-backend-webgpu/package.json";
-import "@tensorflow/tfjs-backend-webgpu";
-`;
+import { TFJS } from "./tfjs_entry.mjs";
 
 await runContender(async ({ shape, optimizer, layout, weights, tokens }) => {
-  const tf = await bundled("tfjs", { stdin: { contents: ENTRY, resolveDir: import.meta.dirname } });
+  const tf = await bundled("tfjs", TFJS);
   if (!(await tf.setBackend("webgpu"))) throw new Error("tfjs found no WebGPU");
   await tf.ready();
   const { layers, width, heads, tokens: t, vocab } = shape;
