@@ -3,6 +3,8 @@
 import { afterAll, describe, expect, it } from "vitest";
 import { runProgram } from "../../compiler/kernel/interpret.ts";
 import type { Program } from "../../compiler/kernel/kernel.ts";
+import { guaranteed } from "../../compiler/kernel/kernel.ts";
+import { mergeDispatches } from "../../compiler/kernel/merge.ts";
 import { i32, length, mul } from "../../compiler/scalar/expr.ts";
 import { chainProgram, rowSumKernel, tensor, tileProductKernel } from "../kernel_ir/samples.ts";
 import { closeGpu, runOnGpu } from "./run_program.ts";
@@ -24,6 +26,20 @@ async function compare(program: Program, inputs: Record<string, Float32Array>, l
 
 describe("on the adapter", () => {
   it("chains elementwise kernels through reused temps", () => compare(chainProgram(), { x: floats(1000, (i) => i * 0.25) }, { n: 1000 }, 0));
+
+  it("runs merged kernels, reductions with barriers among them", async () => {
+    const n = length("n");
+    const chain = chainProgram();
+    const program: Program = {
+      ...chain,
+      tensors: [...chain.tensors, tensor("rows", "input", mul(n, i32(40))), tensor("s1", "output", n), tensor("s2", "output", n)],
+      steps: [...chain.steps, { kind: "dispatch", dispatch: rowSumKernel("rows", "s1") }, { kind: "dispatch", dispatch: rowSumKernel("rows", "s2") }],
+      outputs: { ...chain.outputs, s1: "s1", s2: "s2" },
+    };
+    const merged = mergeDispatches(program, guaranteed);
+    expect(merged.steps.length).toBe(program.steps.length - 2);
+    await compare(merged, { x: floats(70, (i) => i), rows: floats(70 * 40, (i) => i % 5) }, { n: 70 }, 1e-6);
+  });
 
   it("reduces rows", () => {
     const program: Program = {
