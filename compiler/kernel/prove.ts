@@ -123,7 +123,8 @@ export class Prover {
   #searchFrom(raw: Poly, guards: readonly Poly[], depth: number, seen: Set<string>, detours: boolean): boolean {
     const p = primitive(raw, (a) => this.nonneg(a));
     const value = valueOf(p);
-    if (value !== undefined) return value >= 0;
+    // -x is no simpler goal than -1: a guard that leaves x only zero says it as it stands.
+    if (value !== undefined) return value >= 0 || (valueOf(raw) === undefined && this.#facts(raw, guards).some((f) => polyText(f) === polyText(raw)));
     const bad = [...p.values()].filter((m) => this.#bad(m));
     if (bad.length === 0 || this.#plain(p) || (this.least(p) ?? -1) >= 0) return true;
     // Nothing positive is left to pay with, unless a fact itself says that only zero is left.
