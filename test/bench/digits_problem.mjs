@@ -6,6 +6,7 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { env } from "node:process";
 import { bundled, root } from "./peers/bundled.mjs";
+import { worse } from "./reference/compare.mjs";
 
 export const SPEC = "examples/digits/digits.heddle";
 const SEED = 11, STEP = 3;
@@ -120,7 +121,7 @@ function adamw(parameters, gradients, { lr, clip, eps, decay }) {
 
 /** As reference/compare.mjs, for this model. `run.after` is in the order of the parameters. */
 export function judge({ truth, parameters, train }, run) {
-  const worst = (a, b) => b.reduce((most, value, i) => (Math.abs(value - a[i]) <= most ? most : Math.abs(value - a[i])), 0);
+  const worst = (given, right) => right.reduce((most, value, i) => worse(most, Math.abs(value - given[i])), 0);
   let weights = 0, judged = 0, all = 0;
   parameters.forEach(({ path, data }, i) => {
     if (run.after[i]?.length !== data.length) throw new Error(`${path} has ${run.after[i]?.length} values where ${data.length} are right`);
@@ -128,8 +129,7 @@ export function judge({ truth, parameters, train }, run) {
       all++;
       if (Math.abs(gradient) < NOISE && gradient !== 0) return;
       judged++;
-      const error = Math.abs(run.after[i][n] - truth.after[i][n]) / train.lr;
-      if (!(error <= weights)) weights = error;
+      weights = worse(weights, Math.abs(run.after[i][n] - truth.after[i][n]) / train.lr);
     });
   });
   return { logits: Math.max(worst(run.text, truth.text), worst(run.image, truth.image)), loss: Math.abs(run.loss - truth.loss), weights, judged: judged / all };

@@ -61,6 +61,12 @@ describe("proven", () => {
     expect(report(k)).toBe("");
   });
 
+  it("the one lane that a guard leaves, and not the next", () => {
+    const k = (end: number) => kernel([i32(1)], i32(49), (b, x) => b.if(lt(add(lane, i32(48)), i32(end)), (then) => then.store(x, add(lane, i32(48)), f32(0))), 8);
+    expect(report(k(49))).toBe("");
+    expect(report(k(50))).toContain("above");
+  });
+
   it("strided and stepped loops", () => {
     const k = kernel([B], mul(B, i32(256)), (b, x) => {
       b.loop(lane, i32(256), 64, (l, i) => l.store(x, add(mul(group, i32(256)), i), f32(0)));

@@ -45,7 +45,7 @@ export function compare({ weights, tokens, logits, loss, after, optimizer = OPTI
 }
 
 /** The greater; what is not a number is worst of all. */
-const worse = (/** @type {number} */ a, /** @type {number} */ b) => (b > a || Number.isNaN(b) ? b : a);
+export const worse = (/** @type {number} */ a, /** @type {number} */ b) => (b > a || Number.isNaN(b) ? b : a);
 
 /** Whether all errors are within bounds. @param {Errors} errors */
 export function isRight(errors) {
