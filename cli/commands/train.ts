@@ -127,6 +127,7 @@ async function train(file: string, options: Options): Promise<void> {
   for (const name of trainingPrograms(trained)) await machine.program(name, (done, total) => kernels.update(done, total, name));
   kernels.stop();
   const bar = startProgress("training");
+  let peakBytes = 0;
   const save = (step: number): Promise<void> => saveAll(machine, options, fingerprint, step);
   let saved = from?.step ?? -1;
   try {
@@ -136,6 +137,11 @@ async function train(file: string, options: Options): Promise<void> {
       {
         now: () => performance.now(),
         signal: abort.signal,
+        onShape: (lengths, bytes) => {
+          if (bytes <= peakBytes) return;
+          peakBytes = bytes;
+          bar.say(`memory: ${((machine.states.bytes + bytes) / 2 ** 20).toFixed(1)} MiB for ${lengths.batch} rows of ${lengths.t} tokens`);
+        },
         onStep: (m) => {
           appendMetrics(metricsFile, m);
           if (options.json) process.stdout.write(`${JSON.stringify(m)}\n`);

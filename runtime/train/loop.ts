@@ -33,6 +33,8 @@ export interface Metrics {
 
 export interface TrainHooks {
   onStep(metrics: Metrics): void | Promise<void>;
+  /** Before a batch of a new shape runs: the bytes that its temporaries, inputs and outputs take at most. */
+  onShape?(lengths: Readonly<Record<string, number>>, peakBytes: number): void;
   /** Asked after every step; true saves through `save`. */
   shouldSave(step: number): boolean;
   save(step: number): Promise<void>;
@@ -118,7 +120,7 @@ export async function trainLoop(machine: Machine, options: TrainOptions, hooks: 
   let last = hooks.now();
   while (step < until) {
     if (hooks.signal?.aborted) break;
-    const metrics = await oneStep(machine, train, data, order, step);
+    const metrics = await oneStep(machine, train, data, order, step, hooks);
     step++;
     const now = hooks.now();
     await hooks.onStep({ ...metrics, step, seconds: (now - last) / 1000 });
@@ -130,7 +132,7 @@ export async function trainLoop(machine: Machine, options: TrainOptions, hooks: 
   return { step, stopped: step < until };
 }
 
-async function oneStep(machine: Machine, train: TrainSpec, data: TrainingData, order: Order, step: number): Promise<Omit<Metrics, "step" | "seconds">> {
+async function oneStep(machine: Machine, train: TrainSpec, data: TrainingData, order: Order, step: number, hooks: TrainHooks): Promise<Omit<Metrics, "step" | "seconds">> {
   const { spec } = machine;
   const micro = Math.ceil(train.batch / train.accumulate);
   const sums: Record<string, number> = {};
@@ -149,6 +151,7 @@ async function oneStep(machine: Machine, train: TrainSpec, data: TrainingData, o
       uniform: (i) => uniformAt(i, DRAW.level, train.seed, step * train.accumulate + m),
     });
     const grad = await machine.bind("grad", inputs.lengths);
+    hooks.onShape?.(grad.lengths, grad.layout.peakBytes);
     grad.write(pick(inputs.values, grad.program.plan.inputs));
     const programs: BoundProgram[] = [grad];
     const wanted = [...names];
