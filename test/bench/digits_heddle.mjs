@@ -11,18 +11,19 @@ await runContender(
     const { heddle, machine, title, dawnFeatures } = await openHeddle(SPEC, { programs: ["forward", "grad", "apply"], model: "digits", checked: env.BENCH_CHECKED === "1" });
     const { spec, states } = machine;
     for (const { path, data } of parameters) states.write(`params/${path}`, Float32Array.from(data));
-    const inputs = (plan, given) => heddle.pick(given, plan.inputs);
     const given = { ...values, seed: [seed], step: [at] };
-    const typed = ({ inputs: names, tensors }, all) => Object.fromEntries(Object.entries(inputs({ inputs: names }, all)).map(([name, data]) =>
-      [name, tensors[names[name]].dtype === "f32" ? Float32Array.from(data) : tensors[names[name]].dtype === "u32" ? Uint32Array.from(data) : Int32Array.from(data)]));
+    const arrays = { f32: Float32Array, i32: Int32Array, u32: Uint32Array };
+    const typed = ({ inputs, tensors }, all) => Object.fromEntries(Object.entries(heddle.pick(all, inputs)).map(([name, data]) => [name, arrays[tensors[inputs[name]].dtype].from(data)]));
     const lengths = { batch: 1, t: sizes.t };
     const image = spec.streams.find(({ kind }) => kind === "patches").name;
-    const forward = await machine.bind("forward", lengths);
-    forward.write(typed(forward.program.plan, { ...given, [`${image}.clean`]: noisy }));
-    let programs, count = 0;
+    let forward, programs, count = 0;
     return {
       name: title, dawnFeatures,
       async forward() {
+        if (forward === undefined) {
+          forward = await machine.bind("forward", lengths);
+          forward.write(typed(forward.program.plan, { ...given, [`${image}.clean`]: noisy }));
+        }
         const out = await machine.submit([forward], ["text.logits", `${image}.out`]);
         return { text: out["text.logits"], image: out[`${image}.out`] };
       },
