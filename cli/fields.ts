@@ -3,7 +3,7 @@
 import { readFileSync } from "node:fs";
 import { decode } from "fast-png";
 import type { StreamSpec } from "../compiler/plan/manifest.ts";
-import { HeddleError } from "../runtime/error.ts";
+import { HeddleError, messageOf } from "../runtime/error.ts";
 import type { FieldInput } from "../runtime/generate/model.ts";
 import { describe, type Image } from "../runtime/tokenize/image.ts";
 
@@ -27,7 +27,8 @@ export function readPng(file: string, channels: number): Image {
   try {
     bytes = readFileSync(file);
   } catch (cause) {
-    throw new HeddleError({ code: "E0534", message: `the image \`${file}\` cannot be read`, cause });
+    const gone = cause instanceof Error && "code" in cause && cause.code === "ENOENT";
+    throw new HeddleError({ code: "E0534", message: gone ? `there is no image \`${file}\`` : `the image \`${file}\` cannot be read: ${messageOf(cause)}`, help: "an image field names a PNG file", cause });
   }
   let png: ReturnType<typeof decode>;
   try {

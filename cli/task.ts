@@ -1,6 +1,8 @@
 // Runs one task of a model that is ready, for `generate` and `run`: fields from the command line, results as text, PNG files, previews
 // or JSON.
 
+import { existsSync } from "node:fs";
+import path from "node:path";
 import type { Command } from "commander";
 import { encode } from "fast-png";
 import type { ModelSpec } from "../compiler/plan/manifest.ts";
@@ -26,14 +28,24 @@ const integer = (text: string): number => {
   if (!Number.isInteger(n) || n < 0) throw new HeddleError({ code: "E0582", message: `\`${text}\` is not a whole number`, exit: 2 });
   return n;
 };
+const positive = (text: string): number => {
+  const n = Number(text);
+  if (!Number.isInteger(n) || n < 1) throw new HeddleError({ code: "E0582", message: `\`${text}\` is not a whole number from 1`, exit: 2 });
+  return n;
+};
+/** A file in a folder that exists: said before the drawing, not after it. */
+const writable = (file: string): string => {
+  if (!existsSync(path.dirname(path.resolve(file)))) throw new HeddleError({ code: "E0512", message: `cannot write \`${file}\`: its folder does not exist`, help: "make the folder or save elsewhere", exit: 2 });
+  return file;
+};
 const collect = (value: string, all: string[]): string[] => [...all, value];
 
 /** Options that both commands have. */
 export const taskOptions = (c: Command): Command =>
   c
     .option("--seed <n>", "seed of every random choice", integer, 0)
-    .option("-n, --count <n>", "how many, with seeds following --seed", integer, 1)
-    .option("-o, --out <file>", "write images here (PNG; with --count a number is put in)")
+    .option("-n, --count <n>", "how many, with seeds following --seed", positive, 1)
+    .option("-o, --out <file>", "write images here (PNG; with --count a number is put in)", writable)
     .option("--set <stream.name=value>", "override a sampler: image.steps=20, image.guidance=2, text.p=0.8", collect, [])
     .option("--json", "the result as JSON on stdout");
 
@@ -53,7 +65,7 @@ export function givenFields(spec: ModelSpec, taskName: string, pairs: readonly s
 
 export async function runTask(model: GenerativeModel, taskName: string, given: Readonly<Record<string, FieldInput>>, flags: RunFlags): Promise<void> {
   const bar = startProgress(taskName, 20);
-  const requests = Array.from({ length: Math.max(1, flags.count) }, () => given);
+  const requests = Array.from({ length: flags.count }, () => given);
   const results = await model.runMany(taskName, requests, { seed: flags.seed, samplers: overrides(flags.set), progress: (field, done, total) => bar.update(done, total, field) });
   bar.stop();
   if (flags.json) process.stdout.write(`${JSON.stringify(results.map(jsonOf), null, 2)}\n`);

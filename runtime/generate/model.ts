@@ -12,6 +12,7 @@ import { openTokenizer } from "../tokenize/open.ts";
 import type { TextTokenizer } from "../tokenize/text.ts";
 import { normalAt, uniformAt } from "../random/philox.ts";
 import { generate, type StepRunner } from "./engine.ts";
+import { checkOverrides, type SamplerOverrides } from "./overrides.ts";
 
 /** Text, or an image with numbers in 0..1. */
 export type FieldInput = string | Image;
@@ -21,7 +22,7 @@ export interface RunOptions {
   /** Default 0. Request i of a call draws from (seed, i). */
   readonly seed?: number;
   /** Overrides of the spec's samplers, by stream: `{ image: { steps: 20, guidance: 2 } }`. */
-  readonly samplers?: Readonly<Record<string, { readonly kind?: string } & Readonly<Record<string, number | string>>>>;
+  readonly samplers?: SamplerOverrides;
   readonly progress?: (field: string, done: number, total: number) => void;
   readonly signal?: AbortSignal;
 }
@@ -92,7 +93,7 @@ export class GenerativeModel {
     const seed = options.seed ?? 0;
     const made = await generate(spec, this.#runner(), taskName, encoded, {
       seed,
-      samplers: samplerOverrides(options.samplers),
+      samplers: checkOverrides(spec, options.samplers),
       progress: options.progress,
       signal: options.signal,
       random: {
@@ -132,14 +133,4 @@ export class GenerativeModel {
   destroy(): Promise<void> {
     return this.machine.destroy();
   }
-}
-
-function samplerOverrides(given: RunOptions["samplers"]): Record<string, { kind?: string; args: Record<string, number> }> | undefined {
-  if (!given) return undefined;
-  return Object.fromEntries(
-    Object.entries(given).map(([stream, o]) => [
-      stream,
-      { ...(o.kind === undefined ? {} : { kind: o.kind }), args: Object.fromEntries(Object.entries(o).filter((e): e is [string, number] => typeof e[1] === "number")) },
-    ]),
-  );
 }

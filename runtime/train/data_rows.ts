@@ -1,5 +1,5 @@
 // captions.jsonl as rows. In: the file's text. Out: one checked row a line. Refuses, with the line's number: what is not JSON, a row
-// without an image or a caption, an empty caption. The first bad line is named and the others are counted.
+// without an image or a caption, an empty caption. The first bad line is explained and the others are named.
 
 import { HeddleError, messageOf } from "../error.ts";
 
@@ -20,7 +20,7 @@ export const defaultSplit = "train";
 export function parseRows(text: string, place: string): DataRow[] {
   const rows: DataRow[] = [];
   let first: HeddleError | undefined;
-  let bad = 0;
+  const others: number[] = [];
   const lines = text.replace(/^\ufeff/, "").split(/\r?\n/);
   for (const [i, line] of lines.entries()) {
     if (line.trim() === "") continue;
@@ -29,8 +29,11 @@ export function parseRows(text: string, place: string): DataRow[] {
       rows.push(row);
       continue;
     }
-    bad++;
-    first ??= new HeddleError({
+    if (first !== undefined) {
+      others.push(i + 1);
+      continue;
+    }
+    first = new HeddleError({
       code: "E0531",
       message: row,
       place: `${place}:${i + 1}`,
@@ -38,8 +41,10 @@ export function parseRows(text: string, place: string): DataRow[] {
     });
   }
   if (first !== undefined) {
-    if (bad === 1) throw first;
-    throw new HeddleError({ code: first.code, message: `${first.message} (and ${bad - 1} more bad lines)`, place: first.place, help: first.help });
+    if (others.length === 0) throw first;
+    const named = others.slice(0, 8).join(", ");
+    const more = others.length > 8 ? ` and ${others.length - 8} more` : "";
+    throw new HeddleError({ code: first.code, message: `${first.message} (also bad: line ${named}${more})`, place: first.place, help: first.help });
   }
   return rows;
 }

@@ -15,13 +15,13 @@ export function loadEntries(spec: ModelSpec, tensors: ReadonlyMap<string, Tensor
   for (const p of spec.parameters) {
     const entry = tensors.get(p.path);
     const shape = p.axes.map((a) => a.size);
-    if (!entry) throw new HeddleError({ code: "E0542", message: `the weights have no \`${p.path}\``, place, help: "were they trained with another version of the spec?" });
+    if (!entry) throw new HeddleError({ code: "E0542", message: `the weights have no \`${p.path}\``, place, help: "were they trained with another variant (--model) or version of the spec?" });
     if (entry.shape.join() !== shape.join())
-      throw new HeddleError({ code: "E0542", message: `\`${p.path}\` is ${p.axes.map((a) => `${a.name} = ${a.size}`).join(", ")} in the model and [${entry.shape.join(", ")}] in the weights`, place });
+      throw new HeddleError({ code: "E0542", message: `\`${p.path}\` is ${p.axes.map((a) => `${a.name} = ${a.size}`).join(", ")} in the model and [${entry.shape.join(", ")}] in the weights`, place, help: "were they trained with another variant (--model) or version of the spec?" });
     all.set(floatsOf(entry, place), p.offset);
   }
   for (const name of tensors.keys())
-    if (!spec.parameters.some((p) => p.path === name)) throw new HeddleError({ code: "E0542", message: `the weights hold \`${name}\`, which the model does not have`, place });
+    if (!spec.parameters.some((p) => p.path === name)) throw new HeddleError({ code: "E0542", message: `the weights hold \`${name}\`, which the model does not have`, place, help: "were they trained with another variant (--model) or version of the spec?" });
   return all;
 }
 

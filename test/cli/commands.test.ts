@@ -4,6 +4,7 @@ import { readFileSync, symlinkSync } from "node:fs";
 import path from "node:path";
 import { afterAll, describe, expect, test, vi } from "vitest";
 import { codes } from "../../grammar/codes.ts";
+import { readPng } from "../../cli/fields.ts";
 import { heddle, PICTURES, root, scratch, WORDS } from "./heddle.ts";
 
 // Each test starts processes; a busy machine is slow at that.
@@ -192,4 +193,18 @@ test("the command works through a link, as npm installs it", async () => {
   symlinkSync(path.join(root, "dist/cli/main.js"), link);
   const { execFileSync } = await import("node:child_process");
   expect(execFileSync(process.execPath, [link, "--version"], { encoding: "utf8" }).trim()).toBe(version);
+});
+
+describe("generate and run", () => {
+  test("refuse what they cannot do before anything slow begins", async () => {
+    const run = (...more: string[]): string[] => ["generate", pictures, "draw", "caption=a", "--weights", "none", ...more];
+    await refused(run("-n", "0"), "E0582", 2, /whole number from 1/);
+    await refused(run("-o", "nowhere/a.png"), "E0512", 2, /folder does not exist/);
+  });
+
+  test("say of an image that it is not there, and of another that it is no PNG", () => {
+    expect(() => readPng(path.join(place.dir, "gone.png"), 1)).toThrow(/^there is no image/);
+    expect(() => readPng(place.dir, 1)).toThrow(/cannot be read: /);
+    expect(() => readPng(words, 1)).toThrow(/is not a PNG/);
+  });
 });

@@ -89,8 +89,8 @@ describe("rows", () => {
   ])("refuses %s", (line, message) => {
     expect(() => parseRows(`{"index":0,"caption":"good"}\n${line}\n`, "c.jsonl")).toThrow(failing("E0531", message, "c.jsonl:2"));
   });
-  it("counts further bad lines", () => {
-    expect(() => parseRows('{"index":0,"caption":"good"}\n{\n{\n\n{', "c.jsonl")).toThrow(failing("E0531", /and 2 more bad lines/, "c.jsonl:2"));
+  it("names further bad lines", () => {
+    expect(() => parseRows('{"index":0,"caption":"good"}\n{\n{\n\n{', "c.jsonl")).toThrow(failing("E0531", /\(also bad: line 3, 5\)/, "c.jsonl:2"));
   });
 });
 
