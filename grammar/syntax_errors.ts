@@ -53,7 +53,9 @@ class Reader {
       case "NotAllInputParsedException":
         return this.notADeclaration(at);
       case "EarlyExitException":
-        return this.expected("E0105", "expected the layout of a task, such as `<bos> given text(caption)`", at);
+        return this.expected("E0105", "expected the layout of a task, such as `<bos> given text(caption)`", at, {
+          help: "each part is `<name>`, `given stream(field)` or `predict stream(field)`, in a group as well",
+        });
       default:
         return this.noAlternative(rule, at, stack);
     }

@@ -9,6 +9,7 @@ import type { ScalarExpr } from "../scalar/expr.ts";
 import { and, attr, binary, children } from "../scalar/expr.ts";
 import type { BuiltinCall } from "./builtin_call.ts";
 import { bracketName, nodeOf, valueOf } from "./builtin_call.ts";
+import { signatureOf } from "./calls.ts";
 import { numberOf } from "./operators.ts";
 import { axesOf, axesText, refuse, reportSizes } from "./tensors.ts";
 import type { MaskValue, ScoreValue, Value } from "./values.ts";
@@ -111,7 +112,7 @@ function predicate<K extends "mask" | "score">(call: BuiltinCall, kind: K): (K e
   if (v.kind === kind) return v as P;
   const other = kind === "mask" ? "score" : "mask";
   call.cx.report("E0202", `\`${kind}\` of \`attend\` is a ${kind}, and this is ${describe(v)}`, call.args.get(kind)?.value.span ?? call.expr.span, {
-    label: describe(v), help: v.kind === other ? `give it as \`${other}: …\`` : undefined,
+    label: describe(v), help: v.kind === other ? `give it as \`${other}: …\`` : v.kind === "decl" && v.decl.kind === kind ? `give it its arguments: \`${signatureOf(call.cx, v.decl.name, v.decl.params)}\`` : undefined,
   });
   return undefined;
 }

@@ -119,6 +119,8 @@ export function bindParameters(
 /** A value as the parameter wants it: an int for an axis becomes an axis with the parameter's name, and so on. */
 export function coerce(cx: Context, v: Value, w: Wanted, at: Span, callee: string): Value {
   if (v.kind === "poison" || w.kind === null) return v;
+  // One bad entry has been reported; the list is not another mistake.
+  if (v.kind === "list" && v.items.some((i) => i.kind === "poison")) return poison;
   if (w.list) {
     if (v.kind !== "list") return wrong(cx, v, `a list of ${w.kind}`, w, at, callee);
     const one = { ...w, list: false };

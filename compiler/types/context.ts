@@ -2,7 +2,7 @@
 // what has been made so far. Functions of other files arrive through `evaluate`, so that imports go one way.
 // Reports name places and read the text of operands from the sources; nothing here decides a rule of the language.
 
-import { Bag, diagnostic, isFatal } from "../../grammar/diagnostic.ts";
+import { Bag, diagnostic, isFatal, primarySpan } from "../../grammar/diagnostic.ts";
 import type { Code } from "../../grammar/codes.ts";
 import type { Details, Diagnostic } from "../../grammar/diagnostic.ts";
 import type { Source, Span } from "../../grammar/source.ts";
@@ -110,6 +110,14 @@ export class Context {
     if (isFatal(d)) this.errors++;
     this.bag.add(d);
     return poison;
+  }
+
+  /** Whether the parser understood all of this text; what it skipped is no further mistake. */
+  understood(text: Span): boolean {
+    return !this.bag.sorted().some((d) => {
+      const at = primarySpan(d);
+      return d.code.startsWith("E01") && at?.source === text.source && at.start >= text.start && at.start <= text.end;
+    });
   }
 
   /** Poison for the use of a declaration whose own errors have been reported. */

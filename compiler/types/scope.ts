@@ -91,6 +91,9 @@ export function lookUp(cx: Context, name: Named, env: Env): Value {
 
 const words: Readonly<Record<string, string>> = { callable: "name", fn: "function", int: "number", float: "number", bool: "truth value", init: "initialiser" };
 
+/** What the library has beyond the names that need no `use`. */
+const elsewhere: Readonly<Record<string, string>> = { decoder_block: "std.blocks", mlp_block: "std.blocks", adaln_block: "std.blocks" };
+
 export function unknownName(cx: Context, name: Named, env: Env): Value {
   if (name.text === "") return poison;
   const wants = env.wants;
@@ -100,5 +103,7 @@ export function unknownName(cx: Context, name: Named, env: Env): Value {
   for (const [n, e] of all) if (!wants || ((e.ready?.() ?? true) && fitsKind(wants, e.value()))) candidates.push(n);
   const word = wants === undefined ? "name" : (words[wants] ?? wants);
   const tokens = name.text === "q" || name.text === "k" ? "the two tokens are named where a mask is declared: `mask mine(q, k) = …`" : undefined;
-  return cx.report("E0201", `there is no ${word} \`${name.text}\` here`, name.span, { help: tokens ?? didYouMean(name.text, candidates) });
+  const module = Object.hasOwn(elsewhere, name.text) ? elsewhere[name.text] : undefined;
+  const use = module && `the library has it: \`use ${module} { ${name.text} }\` at the top of the file`;
+  return cx.report("E0201", `there is no ${word} \`${name.text}\` here`, name.span, { help: tokens ?? use ?? didYouMean(name.text, candidates) });
 }

@@ -43,6 +43,7 @@ export function makeTask(cx: Context, m: TaskMember, id: number, env: Env, strea
   }
   const place: Place = { cx, env, fields, streams, specials, attributes: cx.attributes, used: new Set(), groups: 0 };
   const before = cx.errors;
+  if (!cx.understood(m.span)) cx.errors++;
   const items = elements(place, m.layout, { drop: 0, group: 0 });
   if (cx.errors === before) for (const f of fields) {
     if (!place.used.has(f.name)) cx.report("W0601", `field \`${f.name}\` of task \`${m.name.text}\` is not used`, f.span, { help: `lay it out: \`given ${f.stream}(${f.name})\`` });

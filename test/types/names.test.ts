@@ -1,5 +1,6 @@
 // Names, kinds and modules: what is found where, what may hide what, and that all mistakes of a file come in one run.
 
+import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { check, lines } from "./loader.ts";
 
@@ -80,4 +81,37 @@ test("a name is bound once in a declaration, but a parameter may be called like 
   expect(said("layer a(d: axis, mask: mask, rms_norm: layer) {\n  forward x[d] = rms_norm(x)\n}")).toEqual([]);
   expect(said("layer a(d: axis) {\n  forward x[d] = {\n    let x = 1.0\n    x\n  }\n}")).toEqual(["E0204 this name hides `x` @ x"]);
   expect(said("fn f(x) = {\n  let y = x\n  let y = x + 1.0\n  y\n}")).toEqual(["E0203 `y` is declared twice @ y"]);
+});
+
+const tiny = (task: string, body: string): string => `model m(d: axis = 8) {
+  tokens text = bytes()
+  task w(a: text, b: text) = ${task}
+  body = ${body}
+  loss = next_token(text)
+  sample text = greedy()
+}`;
+
+test("a layer of the library that needs `use` is said to be there, once, and its list is no second mistake", () => {
+  const layers = [...readFileSync("stdlib/blocks.heddle", "utf8").matchAll(/^layer (\w+)/gm)].map((m) => m[1] ?? "");
+  expect(layers.length).toBeGreaterThan(2);
+  for (const name of layers) {
+    const found = check(tiny("given text(a) predict text(b)", `[stack(2) ${name}(d, 2, causal), rms_norm(d)]`)).diagnostics;
+    expect(found.map((d) => d.message)).toEqual([`there is no name \`${name}\` here`]);
+    expect(found[0]?.help).toContain(`use std.blocks { ${name} }`);
+  }
+});
+
+test("a layout that the parser gave up on leaves no fields unused and no stream without a task", () => {
+  const found = check(tiny("<bos> given drop(0.1) (text(a) <sep>) predict text(b)", "stack(2) attention(d, 2, causal)")).diagnostics;
+  expect(new Set(found.map((d) => d.code.slice(0, 3)))).toEqual(new Set(["E01"]));
+  expect(found[0]?.help).toContain("`given stream(field)`");
+});
+
+test("a score that lacks its arguments is told its signature", () => {
+  const text = `layer own(d: axis) {
+  axis e = d
+  param w[d, e]
+  forward x[t, d] = x + sum[e](attend[e](dot[d](x, w), dot[d](x, w), dot[d](x, w), over: t, mask: causal, score: soft_cap))
+}`;
+  expect(check(text).diagnostics.map((d) => d.help)).toEqual(["give it its arguments: `soft_cap(limit: float)`"]);
 });
