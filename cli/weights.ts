@@ -3,7 +3,7 @@
 import { existsSync, statSync } from "node:fs";
 import path from "node:path";
 import { HeddleError } from "../runtime/error.ts";
-import { listCheckpoints } from "../runtime/train/checkpoint.ts";
+import { listCheckpoints, readPart } from "../runtime/train/checkpoint.ts";
 import { readBytes } from "../runtime/weights/file.ts";
 
 export interface NamedWeights {
@@ -13,7 +13,10 @@ export interface NamedWeights {
 
 export async function readWeights(place: string, raw = false): Promise<NamedWeights> {
   const file = await weightsFile(place, raw);
-  return { file, bytes: await readBytes(file) };
+  const folder = path.dirname(file);
+  // A folder that was a checkpoint says what its files must be; a file that is named itself is taken as it is.
+  const saved = file !== place && existsSync(path.join(folder, "state.json"));
+  return { file, bytes: saved ? await readPart(folder, path.basename(file, ".safetensors")) : await readBytes(file) };
 }
 
 async function weightsFile(place: string, raw: boolean): Promise<string> {

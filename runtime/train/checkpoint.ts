@@ -98,6 +98,23 @@ export async function openCheckpoint(path: string): Promise<Checkpoint> {
   return withOffer(newest.path, path);
 }
 
+/** One file of a checkpoint, such as `ema`, and an error where it is not what was saved. */
+export async function readPart(path: string, part: string): Promise<Uint8Array> {
+  const name = `${part}.safetensors`;
+  const bytes = await readBytes(join(path, name));
+  const damaged = (why: string, cause?: unknown): HeddleError =>
+    new HeddleError({ code: "E0537", message: `the checkpoint is damaged: ${why}`, place: path, help: "name another checkpoint of the run", cause });
+  let files: unknown;
+  try {
+    files = (JSON.parse(new TextDecoder().decode(await readBytes(join(path, "state.json")))) as Record<string, unknown> | null)?.["files"];
+  } catch (thrown) {
+    throw damaged("`state.json` cannot be read", thrown);
+  }
+  const saved = isRecord(files) ? files[part] : undefined;
+  if (!isRecord(saved) || saved["bytes"] !== bytes.length || saved["sha256"] !== digest(bytes)) throw damaged(`\`${name}\` is not what was saved`);
+  return bytes;
+}
+
 async function withOffer(path: string, run: string): Promise<Checkpoint> {
   try {
     return await readCheckpoint(path);

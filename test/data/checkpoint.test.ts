@@ -20,7 +20,7 @@ vi.mock("node:fs/promises", async (original) => {
     },
   };
 });
-const { listCheckpoints, openCheckpoint, saveCheckpoint } = await import("../../runtime/train/checkpoint.ts");
+const { listCheckpoints, openCheckpoint, readPart, saveCheckpoint } = await import("../../runtime/train/checkpoint.ts");
 const { floatsOf } = await import("../../runtime/weights/numbers.ts");
 
 let run: string;
@@ -152,5 +152,17 @@ describe("opening", () => {
     damage(join(run, "step-000001"));
     await expect(openCheckpoint(run)).rejects.toMatchObject({ help: expect.stringContaining("train again") as string });
     expect(existsSync(join(run, "step-000003"))).toBe(true);
+  });
+
+  it("reads one file alone, and refuses it where it is not what was saved", async () => {
+    const path = await saveCheckpoint(run, content(1));
+    const bytes = readFileSync(join(path, "weights.safetensors"));
+    expect(Buffer.compare(await readPart(path, "weights"), bytes)).toBe(0);
+    bytes[bytes.length - 1]! ^= 1;
+    writeFileSync(join(path, "weights.safetensors"), bytes);
+    await expect(readPart(path, "weights")).rejects.toMatchObject({ code: "E0537", place: path });
+    expect((await readPart(path, "optimizer")).length).toBeGreaterThan(0);
+    writeFileSync(join(path, "state.json"), "{");
+    await expect(readPart(path, "optimizer")).rejects.toMatchObject({ code: "E0537" });
   });
 });
