@@ -72,7 +72,7 @@ export async function runTask(model: GenerativeModel, taskName: string, given: R
   for (const [i, fields] of results.entries())
     for (const [name, value] of Object.entries(fields)) {
       if (typeof value === "string") {
-        if (!flags.json) process.stdout.write(`${value}\n`);
+        if (!flags.json) process.stdout.write(`${process.stdout.isTTY ? printable(value) : value}\n`);
         continue;
       }
       if (flags.out !== undefined) {
@@ -99,3 +99,6 @@ function overrides(pairs: readonly string[]): Record<string, { kind?: string } &
   }
   return out;
 }
+
+/** An untrained model may say control characters: a terminal must not obey them. */
+const printable = (text: string): string => text.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, "0")}`);

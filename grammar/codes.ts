@@ -128,6 +128,7 @@ export const codes = {
   E0563: { title: "the stream cannot be sampled that way", severity: "error" },
   E0564: { title: "no token is allowed", severity: "error" },
   E0565: { title: "the network answered with something that is not a number", severity: "error" },
+  E0566: { title: "a sample is longer than the table of positions", severity: "error" },
   E0570: { title: "the manifest names a file outside the bundle", severity: "error" },
   E0571: { title: "a file of the bundle is missing", severity: "error" },
   E0572: { title: "the manifest or a plan is not sound", severity: "error" },

@@ -110,6 +110,12 @@ export function layoutSample(model: ModelSpec, taskName: string, fields: Readonl
     spans++;
     segments.push({ stream: item.stream, field: item.field, start, count: size, role });
   }
+  if (model.maxTokens !== undefined && count > model.maxTokens)
+    throw new HeddleError({
+      code: "E0566",
+      message: `a sample of task \`${task.name}\` has ${count} tokens, but the model's table of positions holds ${model.maxTokens}`,
+      help: "shorten the text, or give `learned_positions` a larger count in the spec",
+    });
   const features: Record<string, Float32Array> = {};
   for (const s of model.streams) {
     if (s.kind !== "patches") continue;

@@ -32,6 +32,12 @@ describe("layoutSample", () => {
     expect(list(s.columns.role)).toEqual([0, 0, 0, 1, 1, 1, 1, 0]);
   });
 
+  test("refuses a sample that the table of positions does not cover", () => {
+    const bounded = { ...tinySpec, maxTokens: 9 };
+    expect(layoutSample(bounded, "describe", { caption: text("h"), picture: picture() }).count).toBe(9);
+    expect(() => layoutSample(bounded, "describe", { caption: text("hi"), picture: picture() })).toThrow(expect.objectContaining({ code: "E0566", message: expect.stringMatching(/10 tokens.*9/) as string }) as Error);
+  });
+
   test("leaves dropped items out and closes the gap", () => {
     const s = layoutSample(tinySpec, "draw", { caption: text("abc"), picture: picture() }, { dropped: new Set([1]) });
     expect(list(s.columns.id)).toEqual([ID.bos, ID.boi, 0, 0, 0, 0, ID.eoi]);
