@@ -12,6 +12,7 @@ import { makeSource, type Source } from "../grammar/source.ts";
 import { HeddleError } from "../runtime/error.ts";
 import { EXIT, Exit } from "./exit_code.ts";
 import { packageRoot } from "./package_root.ts";
+import { takesColour } from "./show/preview.ts";
 
 /** Reads modules from disk and keeps every source it gave out, for rendering. */
 export class FileLoader implements Loader {
@@ -79,7 +80,7 @@ export function report(checked: Pick<Checked, "diagnostics" | "sources">, json: 
     return;
   }
   if (checked.diagnostics.length === 0) return;
-  process.stderr.write(renderAll(checked.diagnostics, checked.sources));
+  process.stderr.write(renderAll(checked.diagnostics, checked.sources, { color: takesColour(process.stderr, process.env) }));
 }
 
 export const hasErrors = (diagnostics: readonly Diagnostic[]): boolean => diagnostics.some((d) => d.severity === "error" || d.severity === "bug");
