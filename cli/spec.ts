@@ -80,7 +80,8 @@ export function report(checked: Pick<Checked, "diagnostics" | "sources">, json: 
     return;
   }
   if (checked.diagnostics.length === 0) return;
-  process.stderr.write(renderAll(checked.diagnostics, checked.sources, { color: takesColour(process.stderr, process.env) }));
+  const forced = (process.env.FORCE_COLOR ?? "") !== "" && (process.env.NO_COLOR ?? "") === "";
+  process.stderr.write(renderAll(checked.diagnostics, checked.sources, { color: forced || takesColour(process.stderr, process.env) }));
 }
 
 export const hasErrors = (diagnostics: readonly Diagnostic[]): boolean => diagnostics.some((d) => d.severity === "error" || d.severity === "bug");
