@@ -103,7 +103,8 @@ export class Grouping {
   #add(g: Group, work: Work, coords: Point, reads: readonly Read[]): Group {
     g.members.push({ work, coords });
     for (const r of reads) g.reads.add(r.id);
-    for (const m of g.members) g.reads.delete(m.work.node.id);
+    // A copy makes nothing: what it copies is still read.
+    for (const m of g.members) if (m.work.unit.kind !== "copy") g.reads.delete(m.work.node.id);
     return g;
   }
 
@@ -137,12 +138,12 @@ export class Grouping {
     for (const g of [...near, ...beside]) {
       if (g.kind !== "map" && g.kind !== "row" && g.kind !== "product") continue;
       if (!this.#acyclic(g, reads)) continue;
-      // A second copy of a result never goes into a state that its kernel still reads.
-      const copied = work.unit.into?.tensor;
-      if (copied !== undefined && [...g.reads].some((id) => this.#stateName(id) === copied)) continue;
+      // A second copy of a result never goes into a state that its kernel still reads, whichever of the two came first.
+      const copied = [...g.members.map((m) => m.work), work].map((w) => w.unit.into?.tensor).filter((x) => x !== undefined);
+      if ([...g.reads, ...reads.map((r) => r.id)].some((id) => copied.includes(this.#stateName(id) ?? ""))) continue;
       const fit = this.#fit(work, reads, g);
       if (!fit) continue;
-      if (this.#arenas([...g.reads, ...reads.map((r) => r.id)].filter((id) => !g.members.some((m) => m.work.node.id === id)), [...g.members.map((m) => m.work), work]).size > this.#target.storageBuffers) continue;
+      if (this.#arenas([...g.reads, ...reads.map((r) => r.id)].filter((id) => !g.members.some((m) => m.work.unit.kind !== "copy" && m.work.node.id === id)), [...g.members.map((m) => m.work), work]).size > this.#target.storageBuffers) continue;
       if (fit.reduced) {
         g.kind = "row";
         g.reduced = fit.reduced;
