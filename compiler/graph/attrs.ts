@@ -8,7 +8,7 @@ import type { ScalarExpr } from "../scalar/expr.ts";
 import type { Dim } from "../dim/dim.ts";
 import { dimAdd, dimConst, dimDiv, dimMul, dimText, dimVar } from "../dim/dim.ts";
 import type { Axis, DType, TensorType } from "./graph.ts";
-import type { OpAttrs, OpName } from "./ops.ts";
+import type { AttendTable, OpAttrs, OpName } from "./ops.ts";
 
 /** How one kind of field is written and read. */
 interface Codec<T> {
@@ -91,8 +91,22 @@ export const tensorType: Codec<TensorType> = {
 type Fields<A> = { readonly [F in keyof A]-?: Codec<NonNullable<A[F]>> };
 
 const none = {};
+/** `b0`, or `b0[bucket = (sub q.pos k.pos)]`. */
+const table: Codec<AttendTable> = {
+  print: (t) => (t.axis === undefined || !t.index ? nameText(t.name) : `${nameText(t.name)}[${nameText(t.axis)} = ${exprText(t.index)}]`),
+  read: (c) => {
+    const n = c.name();
+    if (!c.take("[")) return { name: n };
+    const along = c.name();
+    c.expect("=");
+    const index = readExprAt(c);
+    c.expect("]");
+    return { name: n, axis: along, index };
+  },
+};
 const attend: Fields<OpAttrs["attend"]> = {
-  query: name, key: name, width: name, value: name, scale: number, mask: expr, score: expr, queryAttrs: names, keyAttrs: names,
+  query: name, key: name, width: name, value: name, scale: number, mask: expr, score: expr, heads: names, tables: list(table), sink: flag,
+  queryAttrs: names, keyAttrs: names,
 };
 const ce: Fields<OpAttrs["linear_ce"]> = { from: name, vocab: name };
 

@@ -7,6 +7,14 @@ import type { Axis, DType, TensorType } from "./tensor.ts";
 
 export type None = Record<string, never>;
 
+/** Value at (head axes, index): the table's axes are `axis`, if any, and some of q's without tokens and width. */
+export interface AttendTable {
+  readonly name: string;
+  /** The axis that `index` (i32, over attributes and `head`) counts along; held to 0 .. size - 1. Both or neither. */
+  readonly axis?: string;
+  readonly index?: ScalarExpr;
+}
+
 export interface AttendAttrs {
   /** Axis of the query tokens, and of the key tokens. They differ in name even in self-attention (`t` and `s`). */
   readonly query: string;
@@ -17,8 +25,14 @@ export interface AttendAttrs {
   readonly scale: number;
   /** Predicate over q.* and k.* token attributes; undefined lets every pair through. Never contains a load. */
   readonly mask?: ScalarExpr;
-  /** New logit from the name `s` (f32) and attributes; undefined leaves it alone. */
+  /** New logit from the name `s` (f32), attributes and tables; undefined leaves it alone. */
   readonly score?: ScalarExpr;
+  /** Axes of q beside batch, tokens and width that the scalar name `head` (i32) counts in mask and score, major first; none: `head` is not read. */
+  readonly heads?: readonly string[];
+  /** Learned tables that the score reads as the names `b0`, `b1`, … (f32); their tensors follow the attributes in the args. */
+  readonly tables?: readonly AttendTable[];
+  /** The last arg is a logit a head (axes among q's) that joins the softmax's sum and brings no value: an attention sink. */
+  readonly sink?: boolean;
   /** Names of the attribute tensors that follow q, k, v in the args: first those of the query, then those of the key. */
   readonly queryAttrs: readonly string[];
   readonly keyAttrs: readonly string[];

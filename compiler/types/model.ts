@@ -97,6 +97,10 @@ export interface Predicate {
 /** One attention of the network, found while it was checked. */
 export interface Attention {
   readonly path: string;
+  /** Its number among the attentions of the body, in the order of application, from 0: what `layer` is in its mask and score. */
+  readonly layer: number;
+  /** How many heads; `mask.expr` may read the name `head` (i32, 0 .. heads - 1). `layer` is a number in it by now. */
+  readonly heads: number;
   readonly mask: Predicate | null;
   readonly score: Predicate | null;
   readonly span: Span;
