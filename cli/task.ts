@@ -58,7 +58,7 @@ export function givenFields(spec: ModelSpec, taskName: string, pairs: readonly s
     return findStream(spec, f.stream);
   });
   for (const item of task.items)
-    if (item.kind === "given" && given[item.field] === undefined)
+    if ((item.kind === "given" || item.kind === "beside") && given[item.field] === undefined)
       throw new HeddleError({ code: "E0561", message: `task \`${taskName}\` needs the field \`${item.field}\``, help: `give ${item.field}=${findStream(spec, item.stream).kind === "text" ? "text" : "image.png"}`, exit: 2 });
   return given;
 }

@@ -58,6 +58,8 @@ export const codes = {
   E0227: { title: "tensors exist only while a layer is applied", severity: "error" },
   E0228: { title: "the tied weight has other axes", severity: "error" },
   E0229: { title: "the member does not belong here", severity: "error" },
+  E0245: { title: "a stream stands beside the sequence and in it", severity: "error" },
+  E0246: { title: "attention over what is no row of tokens", severity: "error" },
   E0301: { title: "a stream is predicted without a head", severity: "error" },
   E0302: { title: "a stream is predicted without a loss", severity: "error" },
   E0303: { title: "a stream is predicted without a sampler", severity: "error" },

@@ -4,13 +4,13 @@
 
 import type { IToken, TokenType } from "chevrotain";
 import {
-  Amp, Arrow, Axis, Bang, Bar, binaryOperators, By, Colon, Comma, Dot, DotDot, Else, Equals, FatArrow, Given,
+  Amp, Arrow, Axis, Bang, Bar, Beside, binaryOperators, By, Colon, Comma, Dot, DotDot, Else, Equals, FatArrow, Given,
   Identifier, LCurly, Let, LiteralToken, LParen, LSquare, Minus, Name, Newline, Predict, RCurly, RParen, RSquare, Star,
   Then, Tilde, Train,
 } from "./tokens.ts";
 
 /** Words that another name may follow inside an expression or a task; two other names in a row start a statement. */
-const leadsExpression = new Set<TokenType>([Axis, By, Then, Given, Predict]);
+const leadsExpression = new Set<TokenType>([Axis, By, Then, Given, Predict, Beside]);
 const goOnAfter = new Set<TokenType>([...binaryOperators, Equals, Comma, Arrow, FatArrow, Colon, Tilde, Dot, DotDot, Bang, Let]);
 const goOnBefore = new Set<TokenType>([
   ...binaryOperators.filter((type) => type !== Minus),
@@ -78,7 +78,7 @@ function goesOn(next: IToken, after: IToken | undefined): boolean {
   // `- x` goes on with the sum above; `-x` starts a statement.
   if (type === Minus) return after !== undefined && after.startOffset > next.startOffset + 1;
   if (type === Then) return after?.tokenType !== Equals;
-  if (type === Given || type === Predict) {
+  if (type === Given || type === Predict || type === Beside) {
     return after !== undefined && (isName(after) || after.tokenType === LParen || after.tokenType === LCurly);
   }
   return false;

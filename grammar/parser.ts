@@ -424,7 +424,7 @@ export class HeddleParser extends CstParser {
   });
 
   taskSegment: Rule = this.RULE("taskSegment", () => {
-    this.OR([{ ALT: () => this.CONSUME(t.Given) }, { ALT: () => this.CONSUME(t.Predict) }]);
+    this.OR([{ ALT: () => this.CONSUME(t.Given) }, { ALT: () => this.CONSUME(t.Predict) }, { ALT: () => this.CONSUME(t.Beside) }]);
     this.MANY(() => this.SUBRULE(this.taskModifier));
     this.OR1([
       {

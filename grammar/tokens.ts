@@ -59,6 +59,7 @@ export const Tokens = word("Tokens", "tokens");
 export const Task = word("Task", "task");
 export const Given = word("Given", "given");
 export const Predict = word("Predict", "predict");
+export const Beside = word("Beside", "beside");
 export const Drop = word("Drop", "drop");
 export const Attribute = word("Attribute", "attribute");
 export const Embed = word("Embed", "embed");
@@ -72,7 +73,7 @@ export const Then = word("Then", "then");
 
 const contextualWords = [
   Use, As, Layer, Fn, Mask, Score, Router, Route, Process, Tokenizer, Model, Variant, Of, Stage, Train, ParamWord, Frozen,
-  Axis, Loss, Repeat, In, Tokens, Task, Given, Predict, Drop, Attribute, Embed, Head, Sample, Network, On, By, Stack, Then,
+  Axis, Loss, Repeat, In, Tokens, Task, Given, Predict, Beside, Drop, Attribute, Embed, Head, Sample, Network, On, By, Stack, Then,
 ];
 
 /** `1`, `0.95`, `3e-4`, `100_000`. Malformed ones are numbers too, so that one mistake is one message. */

@@ -9,6 +9,7 @@ import { layoutPlan } from "../../compiler/plan/layout.ts";
 import { evalInt } from "../../compiler/plan/expr.ts";
 import type { ProgramName } from "../../compiler/plan/manifest.ts";
 import type { Model } from "../../compiler/types/model.ts";
+import { besideLength } from "../../compiler/types/streams.ts";
 import { codes } from "../../grammar/codes.ts";
 import { didYouMean } from "../../grammar/suggest.ts";
 import { HeddleError } from "../../runtime/error.ts";
@@ -97,7 +98,7 @@ async function explainTopic(topic: (typeof topics)[number], model: Model, option
   }
   const batch = count(options.batch);
   const tokens = count(options.tokens);
-  const lengths = { batch, t: tokens, s: tokens, spare: 0 };
+  const lengths = { batch, t: tokens, s: tokens, spare: 0, ...Object.fromEntries(model.streams.filter((s) => s.beside).map((s) => [besideLength(s.name), tokens])) };
   const rows = Object.entries(compiled.plans).map(([name, plan]) => {
     const l = layoutPlan(plan, lengths);
     return {

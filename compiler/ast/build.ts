@@ -231,7 +231,7 @@ export class Builder {
   }
 
   private segment(at: CstNode, span: Span): TaskElement {
-    const role = token(at, "Given") === undefined ? "predict" : "given";
+    const role = token(at, "Given") !== undefined ? "given" : token(at, "Beside") !== undefined ? "beside" : "predict";
     const modifiers = nodes(at, "taskModifier").map((one): TaskModifier => {
       const own = spanAt(this.b, one, span);
       const args = node(one, "args");

@@ -346,7 +346,8 @@ export interface TaskLiteral {
 /** `given drop(0.1) text(caption)`: modifiers, then a stream with its field and, by name, options and attributes. */
 export interface TaskSegment {
   readonly kind: "segment";
-  readonly role: "given" | "predict";
+  /** `beside`: a condition in a row of tokens of its own, which attention reaches by `keys: …`. */
+  readonly role: "given" | "predict" | "beside";
   readonly modifiers: readonly TaskModifier[];
   readonly stream: Ident;
   readonly args: readonly Arg[];
@@ -364,7 +365,7 @@ export interface TaskModifier {
 /** `(…)`, or `given drop(0.1) (…)`: modifiers for all of the group; segments inside keep their own role. */
 export interface TaskGroup {
   readonly kind: "group";
-  readonly role: "given" | "predict" | null;
+  readonly role: "given" | "predict" | "beside" | null;
   readonly modifiers: readonly TaskModifier[];
   readonly elements: readonly TaskElement[];
   readonly span: Span;

@@ -30,7 +30,7 @@ function fieldType(spec: ModelSpec, task: TaskSpec, field: string): string {
   return stream?.kind === "text" ? "string" : "Image";
 }
 
-const fieldsOf = (task: TaskSpec, kind: "given" | "predict"): string[] => task.items.flatMap((i) => (i.kind === kind ? [i.field] : []));
+const fieldsOf = (task: TaskSpec, kind: "given" | "predict"): string[] => task.items.flatMap((i) => (i.kind === kind || (kind === "given" && i.kind === "beside") ? [i.field] : []));
 
 function writeTypes(file: SourceFile, spec: ModelSpec): void {
   file.addInterface({

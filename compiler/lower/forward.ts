@@ -12,7 +12,7 @@ export function lowerForward(model: Model): Graph {
   const builder = new GraphBuilder("forward");
   const leaves = new ModelLeaves(model, builder);
   const network = elaborateNetwork(model, builder, leaves.leaves());
-  const h = network.body(leaves.embed(network, (s) => leaves.clean(s)));
+  const h = network.body(leaves.embed(network, (s) => leaves.clean(s)), leaves.beside(network));
   for (const s of model.streams)
     if (model.network.head.has(s.name)) builder.output(s.kind === "text" ? `${s.name}.logits` : `${s.name}.out`, network.head(s.name, h));
   return builder.finish();

@@ -2,10 +2,11 @@
 // In: a Model and a builder. Out: nodes with axes [batch, t, ...]; inputs are made when first asked for, so a program has
 // only the inputs it reads.
 
-import { type Dim, dimConst, dimVar } from "../dim/dim.ts";
+import { type Dim, dimConst, dimEqual, dimVar } from "../dim/dim.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
 import type { Axis, DType, NodeId } from "../graph/graph.ts";
 import type { Model, Process, Stream } from "../types/model.ts";
+import { besideLength } from "../types/streams.ts";
 import type { Parameter } from "../types/parameter.ts";
 import type { Leaves, Network } from "../types/network.ts";
 import { axis, OpsOn } from "./ops_on.ts";
@@ -32,8 +33,9 @@ export class ModelLeaves {
     return this.ops.at(name).input(name, dtype, axes);
   }
 
-  token(name: string): NodeId {
-    return this.input(`tok.${name}`, "i32", [BATCH, TOKENS]);
+  /** An attribute of the sequence's tokens, or of those of a stream beside it. */
+  token(name: string, beside?: Stream): NodeId {
+    return this.input(beside ? `${beside.name}.tok.${name}` : `tok.${name}`, "i32", [BATCH, rowOf(beside)]);
   }
 
   level(process: string): NodeId {
@@ -41,7 +43,12 @@ export class ModelLeaves {
   }
 
   clean(stream: Stream): NodeId {
-    return this.input(`${stream.name}.clean`, "f32", [BATCH, TOKENS, { name: stream.axis.name, size: stream.axis.size }]);
+    return this.input(`${stream.name}.clean`, "f32", [BATCH, stream.beside ? rowOf(stream) : TOKENS, { name: stream.axis.name, size: stream.axis.size }]);
+  }
+
+  /** The stream whose row is so long; undefined for the sequence itself. */
+  #beside(tokens: Dim): Stream | undefined {
+    return this.model.streams.find((s) => s.beside && dimEqual(tokens, dimVar(besideLength(s.name))));
   }
 
   parameter(p: Parameter): NodeId {
@@ -56,8 +63,13 @@ export class ModelLeaves {
   leaves(attendHook?: Leaves["attendHook"]): Leaves {
     return {
       parameter: (p) => this.parameter(p),
-      attribute: (side, name) => (side === "query" ? this.token(name) : this.#keys(name)),
-      level: (process) => this.level(process),
+      attribute: (side, name, tokens) => {
+        const row = this.#beside(tokens);
+        if (row) return side === "query" ? this.token(name, row) : this.ops.add("rename", [this.token(name, row)], { from: "t", to: "s" });
+        return side === "query" ? this.token(name) : this.#keys(name);
+      },
+      // What stands beside the sequence is given, and what is given is clean.
+      level: (process, tokens) => (this.#beside(tokens) ? this.ops.const(0) : this.level(process)),
       ...(attendHook ? { attendHook } : {}),
     };
   }
@@ -67,6 +79,7 @@ export class ModelLeaves {
     const { ops } = this;
     let x: NodeId | undefined;
     for (const s of this.model.streams) {
+      if (s.beside) continue;
       const o = new OpsOn(this.builder, { spans: [s.span], path: `embed.${s.name}`, via: [] });
       const input = s.kind === "continuous" ? features(s) : this.token("id");
       const e = network.embed(s.name, input);
@@ -74,7 +87,19 @@ export class ModelLeaves {
     }
     return x ?? ops.const(0);
   }
+
+  /** Every stream beside the sequence, embedded: [batch, <stream>.tokens, ...], in the order of the streams. */
+  beside(network: Network): NodeId[] {
+    return this.model.streams.flatMap((s) => {
+      if (!s.beside) return [];
+      const o = new OpsOn(this.builder, { spans: [s.span], path: `embed.${s.name}`, via: [] });
+      return [o.add("rename", [network.embed(s.name, s.kind === "continuous" ? this.clean(s) : this.token("id", s))], { from: "t", to: `${s.name}.tokens` })];
+    });
+  }
 }
+
+/** The row of tokens of a stream beside the sequence; layers know it as `t` too. */
+const rowOf = (beside: Stream | undefined): Axis => (beside ? axis("t", dimVar(besideLength(beside.name))) : TOKENS);
 
 /** noisy = a * clean + b * noise and what the network must say of it, by the process's formulas (runtime/generate/process.ts). */
 export function corrupt(o: OpsOn, process: Process, clean: NodeId, noise: NodeId, level: NodeId): { noisy: NodeId; target: NodeId } {

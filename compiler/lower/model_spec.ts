@@ -65,14 +65,14 @@ export function modelSpec(model: Model, layout: ParameterLayout, cache: ModelSpe
 function streamSpec(s: Stream): StreamSpec {
   const t = s.tokenizer;
   if (t.kind === "patches")
-    return { name: s.name, id: s.id, kind: "patches", patch: t.patch, height: t.height, width: t.width, channels: t.channels, features: t.patch * t.patch * t.channels };
+    return { name: s.name, id: s.id, kind: "patches", patch: t.patch, height: t.height, width: t.width, channels: t.channels, features: t.patch * t.patch * t.channels, ...(s.beside ? { beside: true } : {}) };
   if (t.kind === "other") throw new Error(`stream ${s.name} is not built`);
-  return { name: s.name, id: s.id, kind: "text", tokenizer: t.kind === "bpe" ? { kind: "bpe", file: t.file } : { kind: t.kind }, vocab: s.vocab };
+  return { name: s.name, id: s.id, kind: "text", tokenizer: t.kind === "bpe" ? { kind: "bpe", file: t.file } : { kind: t.kind }, vocab: s.vocab, ...(s.beside ? { beside: true } : {}) };
 }
 
 function item(model: Model, i: ModelItem): TaskItem {
   if (i.kind === "repeat") throw new Error("repetition in a task is not built");
   const drop = { drop: i.drop, dropGroup: i.dropGroup };
-  if (i.kind === "literal") return { kind: "literal", text: i.name, id: i.id, stream: model.streams.find((s) => s.kind === "text")?.id ?? 0, ...drop };
+  if (i.kind === "literal") return { kind: "literal", text: i.name, id: i.id, stream: model.streams.find((s) => s.kind === "text" && !s.beside)?.id ?? 0, ...drop };
   return { kind: i.kind, field: i.field, stream: i.stream, attributes: i.attributes, ...drop };
 }

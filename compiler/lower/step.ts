@@ -31,7 +31,7 @@ export function lowerStep(model: Model, name: "step" | "denoise"): StepGraph {
   });
   const network = elaborateNetwork(model, builder, leaves.leaves(hook));
   const x = leaves.embed(network, (s) => leaves.clean(s));
-  const h = network.body(x);
+  const h = network.body(x, leaves.beside(network));
   if (name === "step") {
     for (const s of model.streams) {
       if (s.kind !== "text" || !model.network.head.has(s.name)) continue;

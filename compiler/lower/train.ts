@@ -28,7 +28,7 @@ export function lowerTraining(model: Model, name: "loss" | "grad"): Graph {
     corrupted.set(stream.name, corrupt(o, process, leaves.clean(stream), noise, leaves.level(process.name)));
   });
   const x = leaves.embed(network, (s) => corrupted.get(s.name)?.noisy ?? leaves.clean(s));
-  const h = network.body(x);
+  const h = network.body(x, leaves.beside(network));
   let total: NodeId | undefined;
   for (const term of model.losses) {
     const o = new OpsOn(builder, { spans: [term.span], path: `loss.${term.name}`, via: [] });

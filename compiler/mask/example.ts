@@ -24,8 +24,9 @@ function grid(s: Stream): { count: number; cols: number } {
   return { count: rows * cols, cols };
 }
 
-export const flat = (items: readonly TaskItem[]): Exclude<TaskItem, { kind: "repeat" }>[] =>
-  items.flatMap((i) => (i.kind === "repeat" ? flat(i.items) : [i]));
+/** The items of the sequence itself, repetitions taken apart. */
+export const flat = (items: readonly TaskItem[]): Exclude<TaskItem, { kind: "repeat" | "beside" }>[] =>
+  items.flatMap((i) => (i.kind === "repeat" ? flat(i.items) : i.kind === "beside" ? [] : [i]));
 
 /** The token attribute `role` of an item: 1 where it is predicted, or is the literal that ends predicted text. */
 export function roleOf(model: Model, items: readonly TaskItem[], index: number): number {
@@ -36,7 +37,7 @@ export function roleOf(model: Model, items: readonly TaskItem[], index: number):
 
 export function exampleOf(model: Model, task: Task): ExampleToken[] {
   const out: ExampleToken[] = [];
-  const text = model.streams.find((s) => s.kind === "text");
+  const text = model.streams.find((s) => s.kind === "text" && !s.beside);
   const declared = Object.fromEntries(model.attributes.map((a) => [a.name, a.fallback]));
   const items = flat(task.items);
   items.forEach((item, index) => {

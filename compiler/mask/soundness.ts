@@ -83,7 +83,7 @@ export function sees(mask: ScalarExpr, q: ExampleToken, k: ExampleToken): boolea
 
 /** What is known of a token of item i and a later one of item j. */
 function factsOf(model: Model, task: Task, items: readonly Item[], a: Item, b: Item, i: number, j: number): Facts {
-  const text = model.streams.find((s) => s.kind === "text");
+  const text = model.streams.find((s) => s.kind === "text" && !s.beside);
   const streamOf = (x: Item) => (x.kind === "literal" ? text : model.streams.find((s) => s.name === x.stream));
   const both = (q: number, k: number): Fact => ({ q: exactly(q), k: exactly(k), difference: exactly(k - q) });
   const place = (x: Item, part: "row" | "col"): Known => {

@@ -13,6 +13,8 @@ export interface TextStream {
   readonly tokenizer: { readonly kind: "bytes" } | { readonly kind: "ids" } | { readonly kind: "bpe"; readonly file: string };
   /** Ids of the tokenizer; literals of the tasks come after them. */
   readonly vocab: number;
+  /** Its tokens lie in a row of their own beside the sequence. */
+  readonly beside?: boolean;
 }
 
 export interface PatchStream {
@@ -25,6 +27,7 @@ export interface PatchStream {
   readonly channels: number;
   /** Numbers of one patch: patch * patch * channels. */
   readonly features: number;
+  readonly beside?: boolean;
 }
 
 export type StreamSpec = TextStream | PatchStream;
@@ -35,15 +38,18 @@ interface Droppable {
   readonly dropGroup: number;
 }
 
+interface Segment extends Droppable {
+  readonly field: string;
+  readonly stream: string;
+  /** Values of attributes that the model declares. */
+  readonly attributes: Readonly<Record<string, number>>;
+}
+
 export type TaskItem =
   | (Droppable & { readonly kind: "literal"; readonly text: string; readonly id: number; readonly stream: number })
-  | (Droppable & {
-      readonly kind: "given" | "predict";
-      readonly field: string;
-      readonly stream: string;
-      /** Values of attributes that the model declares. */
-      readonly attributes: Readonly<Record<string, number>>;
-    });
+  | (Segment & { readonly kind: "given" | "predict" })
+  /** In the stream's own row of tokens, beside the sequence. */
+  | (Segment & { readonly kind: "beside" });
 
 export interface TaskSpec {
   readonly name: string;

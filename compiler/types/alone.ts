@@ -5,7 +5,7 @@
 import { didYouMean } from "../../grammar/suggest.ts";
 import type { Span } from "../../grammar/source.ts";
 import type { Decl, FnDecl, LayerDecl, Param, ProcessDecl, RouterDecl, TokenizerDecl } from "../ast/nodes.ts";
-import { dimVar } from "../dim/dim.ts";
+import { dimText, dimVar } from "../dim/dim.ts";
 import { GraphBuilder, originAt } from "../graph/builder.ts";
 import * as S from "../scalar/expr.ts";
 import { coerce, newScope, wantedOf } from "./calls.ts";
@@ -19,14 +19,14 @@ import type { AxisValue, Scope, Value } from "./values.ts";
 import { boolean, float, int, poison, tensor } from "./values.ts";
 
 const TOKENS = { name: "t", size: dimVar("t") };
-const KEYS = { name: "s", size: dimVar("t") };
 
 /** Leaves of a graph that only exists to be checked. */
 export function checkingLeaves(builder: GraphBuilder): Leaves {
   const origin = originAt("token");
   return {
-    attribute: (side, name) => builder.add("input", [], { name: `${side}.${name}`, type: { dtype: "i32", axes: [side === "query" ? TOKENS : KEYS] } }, origin),
-    level: (process) => builder.add("input", [], { name: `level.${process}`, type: { dtype: "f32", axes: [TOKENS] } }, origin),
+    attribute: (side, name, tokens) =>
+      builder.add("input", [], { name: `${dimText(tokens) === "t" ? "" : `${dimText(tokens)}.`}${side}.${name}`, type: { dtype: "i32", axes: [{ name: side === "query" ? "t" : "s", size: tokens }] } }, origin),
+    level: (process, tokens) => builder.add("input", [], { name: `level.${process}.${dimText(tokens)}`, type: { dtype: "f32", axes: [{ name: "t", size: tokens }] } }, origin),
   };
 }
 

@@ -3,12 +3,14 @@
 // Refuses masks that are scores, tokens without the axis, and values whose own axis cannot be told.
 
 import type { Dim } from "../dim/dim.ts";
-import { dimEqual, dimValue } from "../dim/dim.ts";
+import { dimEqual, dimText, dimValue } from "../dim/dim.ts";
 import type { NodeId } from "../graph/graph.ts";
 import type { ScalarExpr } from "../scalar/expr.ts";
 import { and, attr, binary, children } from "../scalar/expr.ts";
 import type { BuiltinCall } from "./builtin_call.ts";
 import { bracketName, nodeOf, valueOf } from "./builtin_call.ts";
+import type { Context } from "./context.ts";
+import { besideLength } from "./streams.ts";
 import { signatureOf } from "./calls.ts";
 import { numberOf } from "./operators.ts";
 import { axesOf, axesText, refuse, reportSizes } from "./tensors.ts";
@@ -72,12 +74,23 @@ export function attendValue(call: BuiltinCall): Value {
   const size = dimValue(axesOf(cx, q).find((a) => a.name === width)?.size ?? axesOf(cx, q)[0]?.size ?? { terms: [] });
   const scale = (scaleValue ? numberOf(scaleValue) : undefined) ?? (size ? 1 / Math.sqrt(size) : 1);
   const heads = axesOf(cx, q).filter((a) => a.name !== width && a.name !== query && a.name !== "batch").reduce((n, a) => n * (dimValue(a.size) ?? 1), 1);
-  cx.noteAttention(env.path, mask, score, heads, mask?.span ?? at);
+  const length = (node: NodeId, name: string): Dim => axesOf(cx, node).find((a) => a.name === name)?.size ?? run.tokens;
+  const [queries, looked] = [length(q, query), length(k0, keys)];
+  const row = rowBeside(cx, looked);
+  for (const [name, axis, size, where] of [["q", query, queries, over?.value.span], ["k", keys, looked, keysArg?.value.span]] as const) {
+    if (!cx.modelScope || axis === "t" || dimEqual(size, run.tokens) || rowBeside(cx, size) !== undefined) continue;
+    return cx.report("E0246", `axis \`${axis}\` of ${cx.quote(span(name), `\`${name}\``)} is no row of tokens`, where ?? span(name), {
+      label: `its size is ${dimText(size)}`, help: "attention joins tokens of the sequence, or of a stream that tasks lay out with `beside`: `keys: image.tokens`",
+    });
+  }
+  if (row === undefined) cx.noteAttention(env.path, mask, score, heads, mask?.span ?? at);
+  else cx.noteCrossAttention(env.path, mask, score, heads, mask?.span ?? at, row);
 
   return cx.emit(env, at, (make) => {
     let [k, v] = [make.rename(k0, keys, KEY), make.rename(v0, keys, KEY)];
-    let keyAttribute = (n: string): NodeId => run.leaves.attribute("key", n);
-    const hooked = run.leaves.attendHook?.(attentionPath(run.attended, env.path), k, v);
+    let keyAttribute = (n: string): NodeId => run.leaves.attribute("key", n, looked);
+    // What stands beside the sequence is there as a whole: nothing of it comes from a cache.
+    const hooked = row !== undefined || !dimEqual(looked, queries) ? undefined : run.leaves.attendHook?.(attentionPath(run.attended, env.path), k, v);
     if (hooked) {
       ({ k, v } = hooked);
       keyAttribute = hooked.keyAttribute ?? keyAttribute;
@@ -88,7 +101,9 @@ export function attendValue(call: BuiltinCall): Value {
     const gather = (side: "q" | "k"): Record<string, NodeId> =>
       Object.fromEntries(attributesOf(known, side).map((n) => {
         cx.made.reads.add(n);
-        return [n, side === "q" ? run.leaves.attribute("query", n) : keyAttribute(n)];
+        if (side === "k") return [n, keyAttribute(n)];
+        const own = run.leaves.attribute("query", n, queries);
+        return [n, query === "t" ? own : make.rename(own, "t", query)];
       }));
     return make.attend(q, k, v, {
       query, key: KEY, width, value, scale, mask: seen, ...(score ? { score: score.expr } : {}),
@@ -96,6 +111,9 @@ export function attendValue(call: BuiltinCall): Value {
     });
   }, (f) => refuse(cx, f, at, [span("q"), span("k"), span("v")]));
 }
+
+/** The stream whose row of tokens is so long; undefined for the sequence itself. */
+const rowBeside = (cx: Context, size: Dim): string | undefined => cx.besides.find((s) => dimText(size) === besideLength(s));
 
 /** The path of a layer's first attention; later ones of the same layer are numbered. */
 function attentionPath(attended: Map<string, number>, path: string): string {

@@ -16,7 +16,7 @@ import { buildNetwork } from "./build_network.ts";
 import type { NamedSize } from "./parameter.ts";
 import { makeProcess, makeSampler } from "./processes.ts";
 import { bind, mayBind } from "./scope.ts";
-import { literalsOf, makeStreams } from "./streams.ts";
+import { besideOf, literalsOf, makeStreams } from "./streams.ts";
 import { makeTask, segmentsOf } from "./tasks.ts";
 import { makeTrain } from "./train.ts";
 import type { Env, MaskValue, ScoreValue, Value } from "./values.ts";
@@ -38,7 +38,8 @@ export function buildModel(cx: Context, plan: Plan): Model | undefined {
   sort(cx, plan.members, env, m, attributes, axes);
   cx.attributes = attributes.map((a) => a.name);
 
-  const { streams, specials, values } = makeStreams(cx, m.tokens.map((member) => ({ member, env })), literalsOf(m.tasks.map((t) => t.layout)));
+  const { streams, specials, values } = makeStreams(cx, m.tokens.map((member) => ({ member, env })), literalsOf(m.tasks.map((t) => t.layout)), besideOf(m.tasks.map((t) => t.layout)));
+  cx.besides = streams.filter((s) => s.beside).map((s) => s.name);
   for (const t of m.tokens) bind(cx, scope, t.name, values.get(t.name.text) ?? poison, "member", "stream");
   const known = new Set(values.keys());
   const beforeTasks = cx.errors;
@@ -89,7 +90,7 @@ export function buildModel(cx: Context, plan: Plan): Model | undefined {
 
   const model: Model | undefined = network && {
     name: plan.name.text, doc: plan.doc, span: plan.name.span, source: plan.name.span.source, axes, constants, streams, specials, tasks, attributes,
-    mask: mask && predicate(mask), score: score && predicate(score), attentions: [...cx.made.attentions.values()], processes, network: network.layers, losses, mix, samplers, train,
+    mask: mask && predicate(mask), score: score && predicate(score), attentions: [...cx.made.attentions.values()], crossAttentions: [...cx.made.crossAttentions.values()], processes, network: network.layers, losses, mix, samplers, train,
     parameters: cx.made.parameters, ties: cx.made.ties, reads: [...cx.made.reads].sort(),
     ...(network.maxTokens === undefined ? {} : { maxTokens: network.maxTokens }),
     notBuilt: cx.notBuilt.sorted(),
@@ -98,6 +99,7 @@ export function buildModel(cx: Context, plan: Plan): Model | undefined {
   checkModel(cx, plan.name, parts, network);
   cx.modelScope = null;
   cx.attributes = [];
+  cx.besides = [];
   outerLater.addAll(cx.notBuilt.sorted());
   cx.notBuilt = outerLater;
   return cx.errors > before ? undefined : model;

@@ -13,6 +13,7 @@ import { coerce } from "./calls.ts";
 import type { Context } from "./context.ts";
 import { newRun } from "./context.ts";
 import { applyLayer, takes } from "./layers.ts";
+import { besideLength } from "./streams.ts";
 import type { Sorted } from "./members_of_model.ts";
 import type { NetworkLayers, PlainHead, Stream } from "./model.ts";
 import type { NamedSize } from "./parameter.ts";
@@ -99,15 +100,29 @@ function applied(cx: Context, streams: readonly Stream[], embeds: ReadonlyMap<st
   cx.run = newRun(builder, checkingLeaves(builder));
   try {
     let x: NodeId | undefined;
+    const beside: NodeId[] = [];
+    const main = cx.run;
     let width: { axis: NamedSize; stream: string } | undefined;
     for (const s of streams) {
       const layer = embeds.get(s.name);
       if (!layer) continue;
       const discrete = s.kind === "text" || s.kind === "codes";
-      const node = builder.add("input", [], { name: s.name, type: { dtype: discrete ? "i32" : "f32", axes: discrete ? [TOKENS] : [TOKENS, s.axis] } }, originAt(`embed.${s.name}`));
+      const tokens: Axis = s.beside ? { name: "t", size: dimVar(besideLength(s.name)) } : TOKENS;
+      cx.run = s.beside ? newRun(builder, main.leaves, tokens.size) : main;
+      const node = builder.add("input", [], { name: s.name, type: { dtype: discrete ? "i32" : "f32", axes: discrete ? [tokens] : [tokens, s.axis] } }, originAt(`embed.${s.name}`));
       const out = applyLayer(cx, layer, takes(layer) === 0 ? [] : [tensor(node)], layer.span);
       if (out.kind !== "tensor") return failed(cx, out, layer.span);
+      cx.run = main;
       const axes = builder.type(out.node).axes.filter((a) => a.name !== "t");
+      if (s.beside) {
+        // Its width is its own: what reads it says which axes it wants.
+        if (axes.length === builder.type(out.node).axes.length) {
+          cx.report("E0317", `the embed of stream \`${s.name}\` gives no axis \`t\``, layer.span, { help: "it stands beside the sequence as a row of tokens" });
+          return undefined;
+        }
+        beside.push(builder.add("rename", [out.node], { from: "t", to: `${s.name}.tokens` }, originAt(`embed.${s.name}`)));
+        continue;
+      }
       const axis = axes[0];
       if (axes.length !== 1 || !axis) {
         cx.report("E0317", `the embed of stream \`${s.name}\` gives ${names(axes)} for each token, and one axis is needed`, layer.span);
@@ -121,9 +136,12 @@ function applied(cx: Context, streams: readonly Stream[], embeds: ReadonlyMap<st
       // A layer without the token axis (a learned constant) is the same for every token.
       x = x === undefined ? out.node : builder.add("add", [x, out.node], {}, originAt("embed"));
     }
-    if (x === undefined || !width) return undefined;
+    if (x === undefined || !width) {
+      if (beside.length > 0) cx.report("E0317", "every stream stands beside the sequence, and nothing is in it", body.span);
+      return undefined;
+    }
     if (!builder.type(x).axes.some((a) => a.name === "t")) x = builder.add("broadcast", [x], { axis: TOKENS }, originAt("embed"));
-    const h = applyLayer(cx, body, [tensor(x)], body.span);
+    const h = applyLayer(cx, body, [x, ...(takes(body) > 1 ? beside : [])].map(tensor), body.span);
     if (h.kind !== "tensor") return failed(cx, h, body.span);
     const has = builder.type(h.node).axes;
     const after = has.filter((a) => a.name !== "t");

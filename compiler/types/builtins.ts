@@ -246,7 +246,7 @@ export const primitives: Readonly<Record<string, Primitive>> = {
       let at = nodeOf(call, "at");
       if (!call.args.has("at") && cx.run) {
         cx.made.reads.add("pos");
-        at = cx.run.leaves.attribute("query", "pos");
+        at = cx.run.leaves.attribute("query", "pos", cx.run.tokens);
       }
       const base = call.args.has("base") ? numberOf(valueOf(call, "base")) : 10000;
       const position = at;
@@ -266,7 +266,7 @@ export const primitives: Readonly<Record<string, Primitive>> = {
       const { cx, env } = call;
       if (v.kind === "poison") return poison;
       if (v.kind !== "process") return cx.report("E0202", `\`level\` needs a process, and this is ${describe(v)}`, call.expr.span);
-      return cx.emit(env, call.expr.span, () => cx.run?.leaves.level(v.name) ?? poison, () => undefined);
+      return cx.emit(env, call.expr.span, () => cx.run?.leaves.level(v.name, cx.run.tokens) ?? poison, () => undefined);
     },
   },
   dropout: {

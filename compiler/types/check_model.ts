@@ -86,7 +86,7 @@ function mixes(cx: Context, p: Parts): void {
 
 /** Literal tokens are words of a text stream. */
 function literals(cx: Context, p: Parts): void {
-  if (p.streams.some((s) => s.kind === "text")) return;
+  if (p.streams.some((s) => s.kind === "text" && !s.beside)) return;
   for (const t of p.tasks) {
     const literal = t.items.find((i) => i.kind === "literal");
     if (!literal) continue;

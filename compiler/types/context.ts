@@ -9,12 +9,12 @@ import type { Source, Span } from "../../grammar/source.ts";
 import { lineText, placeAt } from "../../grammar/source.ts";
 import type { BinaryOp, Expr } from "../ast/nodes.ts";
 import type { Dim } from "../dim/dim.ts";
-import { dimEqual } from "../dim/dim.ts";
+import { dimEqual, dimVar } from "../dim/dim.ts";
 import { InferFailure } from "../graph/builder.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
 import type { NodeId, Origin } from "../graph/graph.ts";
 import { Make } from "../graph/make.ts";
-import type { Attention, Predicate } from "./model.ts";
+import type { Attention, CrossAttention, Predicate } from "./model.ts";
 import type { Leaves } from "./network.ts";
 import type { Parameter, Tie } from "./parameter.ts";
 import type { Env, MaskValue, Scope, ScoreValue, Value } from "./values.ts";
@@ -26,9 +26,11 @@ export interface Run {
   readonly leaves: Leaves;
   /** How many attentions each path has had on this graph. */
   readonly attended: Map<string, number>;
+  /** Length of the row of tokens that layers are applied to: `t`, or that of a stream beside it. */
+  readonly tokens: Dim;
 }
 
-export const newRun = (builder: GraphBuilder, leaves: Leaves): Run => ({ builder, leaves, attended: new Map() });
+export const newRun = (builder: GraphBuilder, leaves: Leaves, tokens: Dim = dimVar("t")): Run => ({ builder, leaves, attended: new Map(), tokens });
 
 /** A call being worked out, for the places of an error inside it. */
 interface Frame {
@@ -49,12 +51,13 @@ export interface Made {
   readonly paths: Set<string>;
   readonly reads: Set<string>;
   readonly attentions: Map<string, Attention>;
+  readonly crossAttentions: Map<string, CrossAttention>;
   /** Weights that were read while layers were applied. */
   readonly used: Set<string>;
 }
 
 export const nothingMade = (): Made => ({
-  parameters: [], ties: [], paths: new Set(), reads: new Set(), attentions: new Map(), used: new Set(),
+  parameters: [], ties: [], paths: new Set(), reads: new Set(), attentions: new Map(), crossAttentions: new Map(), used: new Set(),
 });
 
 /** A value and the place it stands at. */
@@ -88,6 +91,8 @@ export class Context {
   modelScope: Scope | null = null;
   /** Files that a spec names; see Loader. */
   read: (file: string, from: string) => string | undefined = () => undefined;
+  /** Streams whose tokens lie beside the sequence of the model being made. */
+  besides: readonly string[] = [];
   /** Attributes the model declares. */
   attributes: readonly string[] = [];
   /** Declarations with errors of their own; they are made, but not applied. */
@@ -194,6 +199,13 @@ export class Context {
       refused(e);
       return poison;
     }
+  }
+
+  /** Like noteAttention, for keys of a row beside the sequence. */
+  noteCrossAttention(path: string, mask: MaskValue | null, score: ScoreValue | null, heads: number, at: Span, keys: string): void {
+    const key = `${path}@${at.start}`;
+    const plain = (v: MaskValue | ScoreValue | null): Predicate | null => (v ? { expr: v.expr, text: v.text, span: v.span } : null);
+    if (!this.made.crossAttentions.has(key)) this.made.crossAttentions.set(key, { path, layer: this.made.crossAttentions.size, heads, mask: plain(mask), score: plain(score), span: at, keys });
   }
 
   noteAttention(path: string, mask: MaskValue | null, score: ScoreValue | null, heads: number, at: Span): void {

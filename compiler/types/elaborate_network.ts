@@ -1,6 +1,7 @@
 // A checked model's layers on the graph builder of a program. In: Model, builder, leaves. Out: embed, body, head as functions.
 // The layers are those the check made, so weights and paths are the same in every program. A diagnostic here is a bug.
 
+import { dimVar } from "../dim/dim.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
 import type { NodeId } from "../graph/graph.ts";
 import { newRun } from "./context.ts";
@@ -9,24 +10,31 @@ import { applyLayer, takes } from "./layers.ts";
 import type { Model } from "./model.ts";
 import type { ElaborateNetwork, Leaves, Network } from "./network.ts";
 import type { LayerValue } from "./values.ts";
+import { besideLength } from "./streams.ts";
 import { tensor } from "./values.ts";
 
 export const elaborateNetwork: ElaborateNetwork = (model: Model, builder: GraphBuilder, leaves: Leaves): Network => {
   const cx = newContext();
   cx.attributes = model.attributes.map((a) => a.name);
   cx.modelScope = model.network.scope;
-  cx.run = newRun(builder, leaves);
-  const apply = (layer: LayerValue | undefined, what: string, x: NodeId): NodeId => {
+  cx.besides = model.streams.filter((s) => s.beside).map((s) => s.name);
+  const main = newRun(builder, leaves);
+  const apply = (layer: LayerValue | undefined, what: string, x: NodeId, beside: readonly NodeId[] = [], run = main): NodeId => {
     if (!layer) throw new Error(`model ${model.name} has no ${what}`);
-    const out = applyLayer(cx, layer, takes(layer) === 0 ? [] : [tensor(x)], layer.span);
+    cx.run = run;
+    const wanted = takes(layer);
+    const out = applyLayer(cx, layer, wanted === 0 ? [] : wanted === 1 ? [tensor(x)] : [x, ...beside].map(tensor), layer.span);
     const [first] = cx.diagnostics();
     if (first) throw new Error(`${what} of a checked model does not elaborate: ${first.code} ${first.message}`);
     if (out.kind !== "tensor") throw new Error(`${what} of a checked model gives no tensor`);
     return out.node;
   };
   return {
-    embed: (stream, input) => apply(model.network.embed.get(stream), `embed of ${stream}`, input),
-    body: (x) => apply(model.network.body, "body", x),
+    embed: (stream, input) => {
+      const row = model.streams.some((s) => s.name === stream && s.beside) ? newRun(builder, leaves, dimVar(besideLength(stream))) : main;
+      return apply(model.network.embed.get(stream), `embed of ${stream}`, input, [], row);
+    },
+    body: (x, beside = []) => apply(model.network.body, "body", x, beside),
     head: (stream, h) => apply(model.network.head.get(stream), `head of ${stream}`, h),
   };
 };

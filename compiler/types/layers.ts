@@ -256,7 +256,9 @@ export function applyLayer(cx: Context, layer: LayerValue, inputs: readonly Valu
     case "unknown": return poison;
     case "sequence": {
       let values = inputs;
-      for (const l of form.layers) values = [applyLayer(cx, l, values, at)];
+      // What stands beside the sequence goes to every layer that takes it.
+      const beside = inputs.slice(1);
+      for (const l of form.layers) values = [applyLayer(cx, l, [...values.slice(0, 1), ...(takes(l) > 1 ? beside : [])], at)];
       return values[0] ?? poison;
     }
     case "joined": {
@@ -273,7 +275,7 @@ export function takes(layer: LayerValue): number {
   const form = layer.form;
   switch (form.kind) {
     case "unknown": return 1;
-    case "sequence": return form.layers[0] ? takes(form.layers[0]) : 1;
+    case "sequence": return form.layers.reduce((n, l) => Math.max(n, takes(l)), form.layers[0] ? takes(form.layers[0]) : 1);
     case "joined": return Math.max(takes(form.left), takes(form.right));
     case "instance": return form.methods.get("forward")?.inputs.length ?? 1;
   }

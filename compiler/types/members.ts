@@ -30,7 +30,7 @@ export function memberOf(cx: Context, target: Value, name: Ident, targetSpan: Sp
       if (target.side !== "token") return scalar(S.attr(target.side, text));
       if (!cx.run) return cx.report("E0227", "tensors exist only while a layer is applied", at);
       cx.made.reads.add(text);
-      return tensor(cx.run.leaves.attribute("query", text));
+      return tensor(cx.run.leaves.attribute("query", text, cx.run.tokens));
     }
     case "stream": {
       const axis = target.axes.get(text);

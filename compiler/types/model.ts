@@ -36,6 +36,8 @@ export interface Stream {
   readonly vocab: number;
   /** `text.vocab`, with the literals in the first text stream, or `image.features`: the axis that embed takes and head gives. */
   readonly axis: NamedSize;
+  /** Its tokens lie in a row of their own beside the sequence, as long as `dimVar(besideLength(name))`; attention reaches it as keys. */
+  readonly beside: boolean;
   /** Tokens of one item where that is fixed (patches of an image). */
   readonly count?: number;
   readonly span: Span;
@@ -54,20 +56,24 @@ export interface TaskField {
   readonly span: Span;
 }
 
+/** A field of a task where it is laid out. */
+interface Segment {
+  readonly stream: string;
+  readonly field: string;
+  /** Probability that training leaves the item out (classifier-free guidance); items of one group go together. */
+  readonly drop: number;
+  /** 0 where the item is dropped by itself, else the number of its group, from 1. */
+  readonly dropGroup: number;
+  /** Values of declared attributes. */
+  readonly attributes: Readonly<Record<string, number>>;
+  readonly span: Span;
+}
+
 export type TaskItem =
   | { readonly kind: "literal"; readonly name: string; readonly id: number; readonly drop: number; readonly dropGroup: number; readonly span: Span }
-  | {
-      readonly kind: "given" | "predict";
-      readonly stream: string;
-      readonly field: string;
-      /** Probability that training leaves the item out (classifier-free guidance); items of one group go together. */
-      readonly drop: number;
-      /** 0 where the item is dropped by itself, else the number of its group, from 1. */
-      readonly dropGroup: number;
-      /** Values of declared attributes. */
-      readonly attributes: Readonly<Record<string, number>>;
-      readonly span: Span;
-    }
+  | (Segment & { readonly kind: "given" | "predict" })
+  /** In the stream's own row of tokens, beside the sequence. */
+  | (Segment & { readonly kind: "beside" })
   /** Not built yet. */
   | { readonly kind: "repeat"; readonly items: readonly TaskItem[]; readonly span: Span };
 
@@ -104,6 +110,11 @@ export interface Attention {
   readonly mask: Predicate | null;
   readonly score: Predicate | null;
   readonly span: Span;
+}
+
+/** An attention of the sequence's tokens to those of a stream beside it. */
+export interface CrossAttention extends Attention {
+  readonly keys: string;
 }
 
 export interface Process {
@@ -195,6 +206,8 @@ export interface Model {
   readonly mask: Predicate | null;
   readonly score: Predicate | null;
   readonly attentions: readonly Attention[];
+  /** Attentions whose keys are a row of tokens beside the sequence. */
+  readonly crossAttentions: readonly CrossAttention[];
   readonly processes: readonly Process[];
   readonly network: NetworkLayers;
   readonly losses: readonly LossTerm[];

@@ -92,7 +92,7 @@ export function lookUp(cx: Context, name: Named, env: Env): Value {
 const words: Readonly<Record<string, string>> = { callable: "name", fn: "function", int: "number", float: "number", bool: "truth value", init: "initialiser" };
 
 /** What the library has beyond the names that need no `use`. */
-const elsewhere: Readonly<Record<string, string>> = { decoder_block: "std.blocks", mlp_block: "std.blocks", adaln_block: "std.blocks" };
+const elsewhere: Readonly<Record<string, string>> = { decoder_block: "std.blocks", mlp_block: "std.blocks", adaln_block: "std.blocks", cross_block: "std.blocks" };
 
 export function unknownName(cx: Context, name: Named, env: Env): Value {
   if (name.text === "") return poison;

@@ -40,13 +40,28 @@ export function literalsOf(layouts: readonly (readonly TaskElement[])[]): { read
   return [...out].map(([name, span]) => ({ name, span }));
 }
 
+/** Streams that some task lays out beside its sequence, with the first place. */
+export function besideOf(layouts: readonly (readonly TaskElement[])[]): Map<string, Special["span"]> {
+  const out = new Map<string, Special["span"]>();
+  const visit = (e: TaskElement): void => {
+    if (e.kind === "segment" && e.role === "beside" && !out.has(e.stream.text)) out.set(e.stream.text, e.stream.span);
+    else if (e.kind === "group" || e.kind === "repeat_elements") e.elements.forEach(visit);
+    else if (e.kind === "choice") e.options.forEach((o) => o.forEach(visit));
+  };
+  layouts.forEach((l) => l.forEach(visit));
+  return out;
+}
+
+/** The run-time length of a row beside the sequence; the sequence itself is `t` long. */
+export const besideLength = (stream: string): string => `t_${stream}`;
+
 export interface Streams {
   readonly streams: readonly Stream[];
   readonly specials: readonly Special[];
   readonly values: ReadonlyMap<string, StreamValue>;
 }
 
-export function makeStreams(cx: Context, members: readonly { member: TokensMember; env: Env }[], literals: readonly { readonly name: string; readonly span: Special["span"] }[]): Streams {
+export function makeStreams(cx: Context, members: readonly { member: TokensMember; env: Env }[], literals: readonly { readonly name: string; readonly span: Special["span"] }[], beside: ReadonlyMap<string, unknown>): Streams {
   const streams: Stream[] = [];
   const values = new Map<string, StreamValue>();
   let specials: Special[] = [];
@@ -60,8 +75,8 @@ export function makeStreams(cx: Context, members: readonly { member: TokensMembe
       continue;
     }
     const id = streams.length;
-    const first = spec.kind === "text" && !streams.some((s) => s.kind === "text");
-    if (spec.kind === "text" && !first) cx.later("E0409", "a second text stream checks, but several text streams are not built yet", m.name.span);
+    const first = spec.kind === "text" && !beside.has(name) && !streams.some((s) => s.kind === "text" && !s.beside);
+    if (spec.kind === "text" && !first && !beside.has(name)) cx.later("E0409", "a second text stream checks, but several text streams are not built yet", m.name.span);
     const extra = first ? literals.length : 0;
     if (first) specials = literals.map((l, i) => ({ name: l.name, id: spec.vocab + i, span: l.span }));
     const sized = (part: string, size: Dim): AxisValue => {
@@ -72,9 +87,10 @@ export function makeStreams(cx: Context, members: readonly { member: TokensMembe
     const main = spec.kind === "continuous" ? sized("features", spec.size) : spec.kind === "queries" ? sized("count", spec.size) : sized("vocab", spec.vocab > 0 ? dimConst(spec.vocab + extra) : spec.size);
     axes.set(main.name.slice(name.length + 1), main);
     for (const [part, n] of Object.entries(spec.parts)) axes.set(part, sized(part, dimConst(n)));
+    if (beside.has(name)) axes.set("tokens", sized("tokens", dimVar(besideLength(name))));
     const { rows, cols } = spec.parts;
     streams.push({
-      name, id, kind: spec.kind, tokenizer: spec.tokenizer, vocab: spec.vocab, axis: { name: main.name, size: main.size, span: m.span },
+      name, id, kind: spec.kind, tokenizer: spec.tokenizer, vocab: spec.vocab, axis: { name: main.name, size: main.size, span: m.span }, beside: beside.has(name),
       ...(rows && cols ? { count: rows * cols } : {}), span: m.name.span,
     });
     values.set(name, { kind: "stream", name, id, axes });

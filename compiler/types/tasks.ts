@@ -120,6 +120,9 @@ function segment(p: Place, e: TaskSegment, from: Inherited): TaskItem[] {
     return [];
   }
   p.used.add(declared.name);
+  if (stream?.beside && e.role !== "beside") {
+    cx.report("E0245", `stream \`${stream.name}\` stands beside the sequence, and here it stands in it`, e.span, { help: `write \`beside ${stream.name}(${declared.name})\`, or declare a second stream` });
+  }
   if (stream && declared.stream !== e.stream.text) {
     cx.report("E0313", `field \`${declared.name}\` is of stream \`${declared.stream}\`, not \`${e.stream.text}\``, e.stream.span, { also: [{ span: declared.span, text: "declared here" }] });
   }

@@ -15,13 +15,15 @@ const stream = v.variant("kind", [
     kind: v.literal("text"),
     tokenizer: v.variant("kind", [v.object({ kind: v.literal("bytes") }), v.object({ kind: v.literal("ids") }), v.object({ kind: v.literal("bpe"), file: v.string() })]),
     vocab: size,
+    beside: v.optional(v.boolean()),
   }),
-  v.object({ name: v.string(), id: size, kind: v.literal("patches"), patch: size, height: size, width: size, channels: size, features: size }),
+  v.object({ name: v.string(), id: size, kind: v.literal("patches"), patch: size, height: size, width: size, channels: size, features: size, beside: v.optional(v.boolean()) }),
 ]);
 
 const item = v.variant("kind", [
   v.object({ kind: v.literal("literal"), text: v.string(), id: size, stream: size, ...drop }),
   v.object({ kind: v.literal("given"), field: v.string(), stream: v.string(), attributes: v.record(v.string(), v.number()), ...drop }),
+  v.object({ kind: v.literal("beside"), field: v.string(), stream: v.string(), attributes: v.record(v.string(), v.number()), ...drop }),
   v.object({ kind: v.literal("predict"), field: v.string(), stream: v.string(), attributes: v.record(v.string(), v.number()), ...drop }),
 ]);
 

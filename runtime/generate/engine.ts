@@ -6,6 +6,7 @@
 import type { ModelSpec, PatchStream, ProcessSpec, SamplerSpec, TaskItem, TaskSpec, TextStream } from "../../compiler/plan/manifest.ts";
 import { HeddleError } from "../error.ts";
 import type { HostArray } from "../exec/states.ts";
+import { besideInputs, besideTables } from "../sequence/batch.ts";
 import { droppableItems, type FieldValue, findStream, findTask, layoutSample, patchCount } from "../sequence/layout.ts";
 import { Row, roundSlots, type StepTable, stepTable, type Token, tokensOf } from "./rows.ts";
 import { solve } from "./solver.ts";
@@ -52,6 +53,8 @@ class Generation {
   readonly #droppable: ReadonlySet<number>;
   /** Slots filled in every row. */
   #at = 0;
+  /** Rows beside the sequences: given, so they are the same in every call. */
+  readonly #beside: ReturnType<typeof besideInputs>;
 
   constructor(model: ModelSpec, runner: StepRunner, task: TaskSpec, requests: readonly Readonly<Record<string, FieldValue>>[], options: GenerateOptions) {
     this.#model = model;
@@ -63,6 +66,11 @@ class Generation {
     const continuous = task.items.filter((i) => i.kind === "predict" && findStream(model, i.stream).kind === "patches");
     this.#guided = this.#droppable.size > 0 && continuous.some((i) => i.kind === "predict" && (this.#sampler(i.stream).args.guidance ?? 1) !== 1);
     this.#rows = Array.from({ length: requests.length * (this.#guided ? 2 : 1) }, () => new Row());
+    const documents = this.#rows.map((_, row) => {
+      const { fields: known, dropped } = this.#fields(row);
+      return { row, doc: 0, sequence: layoutSample(model, task.name, known, { until: 0, dropped }) };
+    });
+    this.#beside = besideInputs(model, besideTables(model, this.#rows.length, documents));
   }
 
   async all(): Promise<Record<string, FieldValue>[]> {
@@ -87,6 +95,7 @@ class Generation {
   #capacity(): number {
     let n = 0;
     for (const item of this.#task.items) {
+      if (item.kind === "beside") continue;
       const stream = item.kind === "literal" ? undefined : findStream(this.#model, item.stream);
       if (item.kind === "literal" || !stream) n += 1;
       else if (stream.kind === "patches") n += patchCount(stream);
@@ -130,7 +139,7 @@ class Generation {
     this.#options.signal?.throwIfAborted();
     if (!this.#model.cache.sound) this.#rewind();
     const fed = this.#rows.map((row) => row.pending);
-    const table = stepTable(this.#model, this.#rows, fed, this.#at);
+    const table = this.#table(fed, this.#at);
     const out = await this.#runner.run("step", table, this.#inputs(table, new Map()), wanted);
     const t = table.lengths.t ?? 0;
     this.#rows.forEach((row) => {
@@ -139,6 +148,11 @@ class Generation {
     });
     this.#at += t;
     return out;
+  }
+
+  #table(fed: readonly (readonly Token[])[], at: number): StepTable {
+    const table = stepTable(this.#model, this.#rows, fed, at);
+    return { ...table, lengths: { ...table.lengths, ...this.#beside.lengths } };
   }
 
   #rewind(): void {
@@ -151,7 +165,7 @@ class Generation {
 
   /** Inputs of both programs; `levels` maps a stream id to the level of its tokens in this call. */
   #inputs(table: StepTable, levels: ReadonlyMap<number, number>): Record<string, HostArray> {
-    const values: Record<string, HostArray> = { at: Int32Array.of(this.#at), pick: table.last };
+    const values: Record<string, HostArray> = { at: Int32Array.of(this.#at), pick: table.last, ...this.#beside.values };
     for (const [name, column] of Object.entries(table.columns)) values[`tok.${name}`] = column;
     for (const [name, column] of Object.entries(table.keys)) values[`key.${name}`] = column;
     for (const [name, data] of Object.entries(table.features)) values[`${name}.clean`] = data;
@@ -227,7 +241,7 @@ class Generation {
       starts.push(feed.length - count);
       return feed;
     });
-    const table = stepTable(this.#model, this.#rows, fed, sound ? this.#at : 0);
+    const table = this.#table(fed, sound ? this.#at : 0);
     const output = `${process.name}.out`;
     const extra = this.#inputs(table, new Map([[stream.id, level]]));
     if (!sound) extra.at = Int32Array.of(0);

@@ -69,8 +69,8 @@ export class GenerativeModel {
   /** Names of a task's fields: those to give and those it predicts. */
   fields(taskName: string): { given: readonly string[]; predicted: readonly string[] } {
     const task = findTask(this.machine.spec, taskName);
-    const of = (kind: "given" | "predict"): string[] => task.items.flatMap((i) => (i.kind === kind ? [i.field] : []));
-    return { given: of("given"), predicted: of("predict") };
+    const of = (kind: "given" | "predict" | "beside"): string[] => task.items.flatMap((i) => (i.kind === kind ? [i.field] : []));
+    return { given: [...of("given"), ...of("beside")], predicted: of("predict") };
   }
 
   /** One request; several go faster together (`runMany`). */

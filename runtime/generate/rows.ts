@@ -60,7 +60,7 @@ export function stepTable(model: ModelSpec, rows: readonly Row[], fed: readonly 
   const columns = make(t);
   const keys = make(s);
   const features: Record<string, Float32Array> = {};
-  for (const st of model.streams) if (st.kind === "patches") features[st.name] = new Float32Array(rows.length * t * st.features);
+  for (const st of model.streams) if (st.kind === "patches" && !st.beside) features[st.name] = new Float32Array(rows.length * t * st.features);
   const last = new Int32Array(rows.length);
   const put = (into: Record<string, Int32Array>, i: number, token: Token): void => {
     for (const a of names) {

@@ -35,6 +35,15 @@ export interface Sequence {
   readonly columns: Readonly<Record<string, Int32Array>>;
   readonly segments: readonly Segment[];
   readonly features: Readonly<Record<string, Float32Array>>;
+  /** Rows beside the sequence, by stream; positions and spans count from 0 in each. */
+  readonly beside: Readonly<Record<string, BesideRow>>;
+}
+
+export interface BesideRow {
+  readonly count: number;
+  readonly columns: Readonly<Record<string, Int32Array>>;
+  /** [tokens, features] of a continuous stream; empty for text. */
+  readonly features: Float32Array;
 }
 
 export function findTask(model: ModelSpec, name: string): TaskSpec {
@@ -79,8 +88,9 @@ export function layoutSample(model: ModelSpec, taskName: string, fields: Readonl
     for (const n of names) columns[n]?.push(token[n] ?? fallback[n] ?? 0);
     count++;
   };
+  const beside = layOutBeside(model, task, fields, options.dropped);
   for (const [index, item] of task.items.slice(0, options.until ?? task.items.length).entries()) {
-    if (options.dropped?.has(index)) continue;
+    if (options.dropped?.has(index) || item.kind === "beside") continue;
     if (item.kind === "literal") {
       // The literal right after predicted text ends it: the model must learn to say so.
       const role = endsText(model, task.items, item) ? ROLE.predict : ROLE.given;
@@ -118,7 +128,7 @@ export function layoutSample(model: ModelSpec, taskName: string, fields: Readonl
     });
   const features: Record<string, Float32Array> = {};
   for (const s of model.streams) {
-    if (s.kind !== "patches") continue;
+    if (s.kind !== "patches" || s.beside) continue;
     const all = new Float32Array(count * s.features);
     for (const p of placed) if (p.stream.name === s.name) all.set(p.data, p.start * s.features);
     features[s.name] = all;
@@ -129,7 +139,40 @@ export function layoutSample(model: ModelSpec, taskName: string, fields: Readonl
     columns: Object.fromEntries(names.map((n) => [n, Int32Array.from(columns[n] ?? [])])),
     segments,
     features,
+    beside,
   };
+}
+
+/** What a task lays out beside its sequence; it is there from the start, whatever has been generated. */
+function layOutBeside(model: ModelSpec, task: TaskSpec, fields: Readonly<Record<string, FieldValue>>, dropped: ReadonlySet<number> | undefined): Record<string, BesideRow> {
+  const out: Record<string, BesideRow> = {};
+  const names = attributesOf(model);
+  const fallback: Record<string, number> = Object.fromEntries(model.attributes.map((a) => [a.name, a.fallback]));
+  for (const s of model.streams) {
+    if (!s.beside) continue;
+    const tokens: Record<string, number>[] = [];
+    const data: number[] = [];
+    let spans = 0;
+    for (const [index, item] of task.items.entries()) {
+      if (item.kind !== "beside" || item.stream !== s.name || dropped?.has(index)) continue;
+      const value = fields[item.field];
+      if (!value) throw new HeddleError({ code: "E0561", message: `task \`${task.name}\` needs the field \`${item.field}\` (stream \`${item.stream}\`)` });
+      const size = itemSize(item.field, s, value);
+      const wide = s.kind === "patches" ? s.width / s.patch : 0;
+      for (let i = 0; i < size; i++)
+        tokens.push({
+          ...item.attributes, id: value.kind === "ids" ? (value.ids[i] ?? 0) : 0, stream: s.id, role: ROLE.given, pos: tokens.length, span: spans, index: i,
+          row: wide > 0 ? Math.floor(i / wide) : 0, col: wide > 0 ? i % wide : 0, task: task.id,
+        });
+      if (value.kind === "features") for (const x of value.data) data.push(x);
+      spans++;
+    }
+    out[s.name] = {
+      count: tokens.length, features: Float32Array.from(data),
+      columns: Object.fromEntries(names.map((n) => [n, Int32Array.from(tokens, (t) => t[n] ?? fallback[n] ?? 0)])),
+    };
+  }
+  return out;
 }
 
 /** Tokens that a value takes in a stream; refuses a value that does not fit the stream. */

@@ -3,7 +3,7 @@
 
 import type { ModelSpec, ProcessSpec } from "../../compiler/plan/manifest.ts";
 import type { HostArray } from "../exec/states.ts";
-import type { TokenTable } from "../sequence/batch.ts";
+import { besideInputs, type TokenTable } from "../sequence/batch.ts";
 import { attributesOf, ROLE } from "../sequence/layout.ts";
 
 export interface BatchInputs {
@@ -40,7 +40,7 @@ export function trainingInputs(model: ModelSpec, table: TokenTable, options: Bat
   const counts: Record<string, number> = {};
   const none = new Int32Array(size);
   const { doc = none, stream: streams = none, role = none, id = none } = columns;
-  for (const s of model.streams) if (s.kind === "patches") values[`${s.name}.clean`] = table.features[s.name] ?? new Float32Array(size * s.features);
+  for (const s of model.streams) if (s.kind === "patches" && !s.beside) values[`${s.name}.clean`] = table.features[s.name] ?? new Float32Array(size * s.features);
   for (const p of model.processes) values[`${p.name}.level`] = levels(model, p, table, options.uniform);
   for (const loss of model.losses) {
     const stream = model.streams.find((s) => s.name === loss.stream);
@@ -63,9 +63,11 @@ export function trainingInputs(model: ModelSpec, table: TokenTable, options: Bat
     values[`${loss.name}.weight`] = weight;
     if (loss.kind === "next_token") values[`${loss.name}.target`] = target;
   }
+  const beside = besideInputs(model, table.beside);
+  Object.assign(values, beside.values);
   values.seed = Uint32Array.of(options.seed >>> 0);
   values.step = Uint32Array.of(options.step >>> 0);
-  return { lengths: { batch: rows, t: tokens }, values, counts };
+  return { lengths: { batch: rows, t: tokens, ...beside.lengths }, values, counts };
 }
 
 /** Level per token: one draw a predicted span; given content is clean (level 0). */

@@ -83,7 +83,7 @@ const doc = fc.constant(null);
 const base = { doc, span: fc.constant(span) };
 
 const segment: fc.Arbitrary<TaskElement> = fc.record({
-  kind: fc.constant("segment" as const), role: fc.constantFrom("given" as const, "predict" as const),
+  kind: fc.constant("segment" as const), role: fc.constantFrom("given" as const, "predict" as const, "beside" as const),
   modifiers: fc.array(all.arg.map((args) => ({ kind: "modifier" as const, name: { kind: "ident" as const, text: "drop", span }, args, span })), { maxLength: 1 }),
   stream: ident, args: all.arg, span: fc.constant(span),
 });

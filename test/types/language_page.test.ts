@@ -3,6 +3,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
+import { dimVar } from "../../compiler/dim/dim.ts";
 import { GraphBuilder } from "../../compiler/graph/builder.ts";
 import { checkingLeaves } from "../../compiler/types/alone.ts";
 import { primitives } from "../../compiler/types/builtins.ts";
@@ -26,7 +27,7 @@ test.each(blocks.map((b, i) => [`block ${i + 1}`, b] as const))("%s", (_, text) 
     const b = new GraphBuilder("page");
     const leaves = checkingLeaves(b);
     const net = elaborateNetwork(m, b, leaves);
-    expect(b.type(net.head("text", net.body(net.embed("text", leaves.attribute("query", "id"))))).axes.map((a) => a.name).sort()).toEqual(["t", "text.vocab"]);
+    expect(b.type(net.head("text", net.body(net.embed("text", leaves.attribute("query", "id", dimVar("t")))))).axes.map((a) => a.name).sort()).toEqual(["t", "text.vocab"]);
   }
 });
 

@@ -4,6 +4,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { dimVar } from "../../compiler/dim/dim.ts";
 import { GraphBuilder } from "../../compiler/graph/builder.ts";
 import { checkingLeaves } from "../../compiler/types/alone.ts";
 import { elaborateNetwork } from "../../compiler/types/elaborate_network.ts";
@@ -45,7 +46,7 @@ test("random layers give diagnostics, never an exception", () => {
       const b = new GraphBuilder("again");
       const leaves = checkingLeaves(b);
       const net = elaborateNetwork(m, b, leaves);
-      const id = leaves.attribute("query", "id");
+      const id = leaves.attribute("query", "id", dimVar("t"));
       net.head("text", net.body(net.embed("text", id)));
     }
   }), { numRuns: 300 });
