@@ -282,6 +282,7 @@ export const interpretRules: { readonly [K in OpName]: Rule<K> } = {
   attend_dq: (n, r) => attend(n.op, n.attrs, r.args, n.type, r.shape, r.options.f32 ?? false),
   attend_dk: (n, r) => attend(n.op, n.attrs, r.args, n.type, r.shape, r.options.f32 ?? false),
   attend_dv: (n, r) => attend(n.op, n.attrs, r.args, n.type, r.shape, r.options.f32 ?? false),
+  attend_dtable: (n, r) => attend(n.op, n.attrs, r.args, n.type, r.shape, r.options.f32 ?? false),
   linear_ce: (n, r) => linearCe(n.op, n.attrs, r.args, n.type, r.shape),
   linear_ce_dx: (n, r) => linearCe(n.op, n.attrs, r.args, n.type, r.shape),
   linear_ce_dw: (n, r) => linearCe(n.op, n.attrs, r.args, n.type, r.shape),

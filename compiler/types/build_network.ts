@@ -6,8 +6,8 @@ import type { Span } from "../../grammar/source.ts";
 import type { Binding, CallExpr, Expr, Ident } from "../ast/nodes.ts";
 import { dimEqual, dimText, dimValue, dimVar } from "../dim/dim.ts";
 import { GraphBuilder, originAt } from "../graph/builder.ts";
-import type { Axis, NodeId } from "../graph/graph.ts";
-import type { OpName } from "../graph/ops.ts";
+import type { Axis, Node, NodeId } from "../graph/graph.ts";
+import { firstTableOf } from "../graph/infer.ts";
 import { checkingLeaves } from "./alone.ts";
 import { coerce } from "./calls.ts";
 import type { Context } from "./context.ts";
@@ -167,12 +167,13 @@ const names = (axes: readonly Axis[]): string => (axes.length === 0 ? "none" : a
 // ---------------------------------------------------------------- what the graph tells
 
 /** Operands through which no gradient flows. */
-function cut(op: OpName, arg: number): boolean {
+function cut(n: Node, arg: number): boolean {
+  const { op } = n;
   switch (op) {
     case "eq": case "ne": case "lt": case "le": case "and": case "or": case "not": case "argmax": case "floor": case "iota": case "cast": return op !== "cast";
     case "gather": case "rope": return arg === 1;
     case "select": return arg === 0;
-    case "attend": return arg > 2;
+    case "attend": return arg > 2 && arg < firstTableOf(n.attrs, 3);
     default: return false;
   }
 }
@@ -187,7 +188,7 @@ function weightsBehind(b: GraphBuilder, from: NodeId): ReadonlySet<string> {
     const n = b.node(id);
     if (n.op === "state") out.add(n.attrs.name.replace(/^params\//, ""));
     n.args.forEach((a, i) => {
-      if (!cut(n.op, i) && b.type(a).dtype === "f32") open.push(a);
+      if (!cut(n, i) && b.type(a).dtype === "f32") open.push(a);
     });
   }
   return out;
