@@ -13,7 +13,10 @@ import { exampleOf, flat, roleOf } from "./example.ts";
 import type { Fact, Facts } from "./pairs.ts";
 import { exactly, pairTruth, someNumber } from "./pairs.ts";
 
-export type Soundness = { readonly sound: true } | { readonly sound: false; readonly reason: string; readonly span: Span };
+export type Soundness =
+  | { readonly sound: true }
+  /** `keep`: how many items of each task, from its first, are never changed by what comes later. */
+  | { readonly sound: false; readonly reason: string; readonly span: Span; readonly keep: Readonly<Record<string, number>> };
 
 type Item = Exclude<TaskItem, { kind: "repeat" }>;
 
@@ -27,15 +30,18 @@ export function masksOf(model: Model): Attention[] {
 }
 
 export function cacheSoundness(model: Model): Soundness {
+  let first: { readonly reason: string; readonly span: Span } | undefined;
+  const keep: Record<string, number> = Object.fromEntries(model.tasks.map((t) => [t.name, t.items.length]));
   for (const a of masksOf(model)) {
     for (const task of model.tasks) {
       const late = firstLeak(model, task, a.mask?.expr);
       if (!late) continue;
       const mask = a.mask ? `mask \`${a.mask.text}\`` : "attention without a mask";
-      return { sound: false, reason: `in task \`${task.name}\`, ${mask} ${late}`, span: a.mask?.span ?? a.span };
+      first ??= { reason: `in task \`${task.name}\`, ${mask} ${late.what}`, span: a.mask?.span ?? a.span };
+      keep[task.name] = Math.min(keep[task.name] ?? 0, late.keep);
     }
   }
-  return { sound: true };
+  return first ? { sound: false, ...first, keep } : { sound: true };
 }
 
 /** Items up to the first prediction are committed together. */
@@ -54,7 +60,8 @@ function oneUnit(model: Model, items: readonly Item[], i: number, j: number): bo
   return model.streams.find((s) => s.name === item.stream)?.kind === "continuous";
 }
 
-function firstLeak(model: Model, task: Task, mask: ScalarExpr | undefined): string | undefined {
+/** The first item that sees a later one. What stands before it sees neither, so its keys stay; items fed as one unit see each other. */
+function firstLeak(model: Model, task: Task, mask: ScalarExpr | undefined): { readonly what: string; readonly keep: number } | undefined {
   const items = flat(task.items);
   for (let i = 0; i < items.length; i++) {
     for (let j = i; j < items.length; j++) {
@@ -63,8 +70,9 @@ function firstLeak(model: Model, task: Task, mask: ScalarExpr | undefined): stri
       if (mask && pairTruth(mask, factsOf(model, task, items, a, b, i, j)) === "false") continue;
       const seen = witness(exampleOf(model, task), mask, i, j);
       const [q, k] = [nameOf(a), nameOf(b)];
-      if (seen || !mask) return i === j ? `lets a token of ${q} see a later one of it` : `lets ${q} see ${k}, which comes after it`;
-      return `may let ${q} see ${k}, which comes after it`;
+      const sure = seen || !mask;
+      const what = i !== j ? `${sure ? "lets" : "may let"} ${q} see ${k}, which comes after it` : `${sure ? "lets" : "may let"} a token of ${q} see a later one of it`;
+      return { what, keep: i < openingOf(items) ? 0 : i };
     }
   }
   return undefined;
