@@ -72,7 +72,8 @@ export function attendValue(call: BuiltinCall): Value {
   const size = dimValue(axesOf(cx, q).find((a) => a.name === width)?.size ?? axesOf(cx, q)[0]?.size ?? { terms: [] });
   const scale = (scaleValue ? numberOf(scaleValue) : undefined) ?? (size ? 1 / Math.sqrt(size) : 1);
   const heads = axesOf(cx, q).filter((a) => a.name !== width && a.name !== query && a.name !== "batch").reduce((n, a) => n * (dimValue(a.size) ?? 1), 1);
-  cx.noteAttention(env.path, mask, score, heads, mask?.span ?? at);
+  const valueSize = dimValue(axesOf(cx, v0).find((a) => a.name === value)?.size ?? { terms: [] });
+  cx.noteAttention(env.path, mask, score, { heads, width: size ?? 0, valueWidth: valueSize ?? 0 }, mask?.span ?? at);
 
   return cx.emit(env, at, (make) => {
     let [k, v] = [make.rename(k0, keys, KEY), make.rename(v0, keys, KEY)];

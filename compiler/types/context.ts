@@ -196,10 +196,10 @@ export class Context {
     }
   }
 
-  noteAttention(path: string, mask: MaskValue | null, score: ScoreValue | null, heads: number, at: Span): void {
+  noteAttention(path: string, mask: MaskValue | null, score: ScoreValue | null, sizes: Pick<Attention, "heads" | "width" | "valueWidth">, at: Span): void {
     const key = `${path}@${at.start}`;
     const plain = (v: MaskValue | ScoreValue | null): Predicate | null => (v ? { expr: v.expr, text: v.text, span: v.span } : null);
-    if (!this.made.attentions.has(key)) this.made.attentions.set(key, { path, layer: this.made.attentions.size, heads, mask: plain(mask), score: plain(score), span: at });
+    if (!this.made.attentions.has(key)) this.made.attentions.set(key, { path, layer: this.made.attentions.size, ...sizes, mask: plain(mask), score: plain(score), span: at });
   }
 
   diagnostics(): Diagnostic[] {

@@ -101,6 +101,9 @@ export interface Attention {
   readonly layer: number;
   /** How many heads; `mask.expr` may read the name `head` (i32, 0 .. heads - 1). `layer` is a number in it by now. */
   readonly heads: number;
+  /** Numbers of a query and a key, and of a value, a head: what a pair of tokens costs. */
+  readonly width: number;
+  readonly valueWidth: number;
   readonly mask: Predicate | null;
   readonly score: Predicate | null;
   readonly span: Span;
