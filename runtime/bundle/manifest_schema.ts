@@ -81,7 +81,7 @@ const manifest = v.object({
   states: v.array(
     v.object({
       name: v.string(),
-      dtype: v.picklist(["f32", "i32", "u32"]),
+      dtype: v.picklist(["f32", "f16", "i32", "u32"]),
       size: intExpr,
       fields: v.array(v.object({ name: v.string(), shape: v.array(size), axes: v.array(v.string()), offset: size })),
     }),
