@@ -2,6 +2,7 @@
 // In: a Model, one of its tasks, and how long the sample is to be. Out: tokens with labels, in the order of the row.
 // Unless told: four tokens of text, the corner of an image, one document, no padding. Asks nothing of the data.
 
+import { evalExpr } from "../scalar/eval.ts";
 import type { Model, Stream, Task, TaskItem } from "../types/model.ts";
 
 export interface ExampleToken {
@@ -66,6 +67,13 @@ function sizeOf(model: Model, item: Exclude<TaskItem, { kind: "repeat" }>, optio
   return { count: told ?? options.text ?? TEXT, cols: 0 };
 }
 
+/** The attributes of a token with those that follow from them. */
+function withFormulas(model: Model, attributes: Readonly<Record<string, number>>): Record<string, number> {
+  const out: Record<string, number> = { ...attributes };
+  for (const a of model.attributes) if (a.formula) out[a.name] = evalExpr(a.formula, { q: attributes });
+  return out;
+}
+
 export function exampleOf(model: Model, task: Task, options: SampleOptions = {}): ExampleToken[] {
   const out: ExampleToken[] = [];
   for (let doc = 0; doc < (options.documents ?? 1); doc++) oneDocument(model, task, options, doc, out);
@@ -88,11 +96,11 @@ function oneDocument(model: Model, task: Task, options: SampleOptions, doc: numb
     for (let i = 0; i < count; i++) {
       out.push({
         label: item.kind === "literal" ? `<${item.name}>` : item.field, item: index, index: i, role: item.kind, stream: stream?.name ?? "",
-        attributes: {
+        attributes: withFormulas(model, {
           pos: out.length - first, doc, span: index, index: i, stream: stream?.id ?? 0, task: task.id,
           role: roleOf(model, items, index), row: cols > 0 ? Math.floor(i / cols) : 0, col: cols > 0 ? i % cols : 0, frame: 0, scale: 0, time,
-          ...declared, ...(item.kind === "literal" ? {} : item.attributes),
-        },
+          ...declared, ...item.attributes,
+        }),
       });
     }
   });

@@ -14,6 +14,7 @@ import { InferFailure } from "../graph/builder.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
 import type { NodeId, Origin } from "../graph/graph.ts";
 import { Make } from "../graph/make.ts";
+import type { ScalarExpr } from "../scalar/expr.ts";
 import type { Attention, Predicate } from "./model.ts";
 import type { Leaves } from "./network.ts";
 import type { Parameter, Tie } from "./parameter.ts";
@@ -90,6 +91,8 @@ export class Context {
   read: (file: string, from: string) => string | undefined = () => undefined;
   /** Attributes the model declares. */
   attributes: readonly string[] = [];
+  /** Those of them that follow from others by a formula, over leaves of side q; undefined where its error has been reported. */
+  readonly formulas = new Map<string, () => ScalarExpr | undefined>();
   /** Declarations with errors of their own; they are made, but not applied. */
   readonly broken = new Set<object>();
   /** Entries of scopes that were looked at, for unused members. */
@@ -198,7 +201,7 @@ export class Context {
 
   noteAttention(path: string, mask: MaskValue | null, score: ScoreValue | null, sizes: Pick<Attention, "heads" | "width" | "valueWidth">, at: Span): void {
     const key = `${path}@${at.start}`;
-    const plain = (v: MaskValue | ScoreValue | null): Predicate | null => (v ? { expr: v.expr, text: v.text, span: v.span } : null);
+    const plain = (v: MaskValue | ScoreValue | null): Predicate | null => (v ? { expr: v.expr, text: v.text, span: v.span, ...(v.kind === "mask" && v.clause ? { clause: v.clause } : {}) } : null);
     if (!this.made.attentions.has(key)) this.made.attentions.set(key, { path, layer: this.made.attentions.size, ...sizes, mask: plain(mask), score: plain(score), span: at });
   }
 

@@ -6,7 +6,9 @@ import type { Span } from "../../grammar/source.ts";
 import type { Arg, BlockExpr, CallExpr, Expr, Ident, LetStatement, StackExpr, Statement, WhenExpr } from "../ast/nodes.ts";
 import { dimConst, dimEqual, dimValue, dimVar } from "../dim/dim.ts";
 import * as S from "../scalar/expr.ts";
+import { attributeValue } from "./attributes.ts";
 import { callBuiltin } from "./builtins.ts";
+import { joined, mapClause } from "./clauses.ts";
 import { coerce, matchArguments, newScope } from "./calls.ts";
 import { Context } from "./context.ts";
 import type { Evaluate } from "./context.ts";
@@ -27,15 +29,20 @@ function evaluate(cx: Context, e: Expr, env: Env): Value {
     case "string": return { kind: "string", value: e.value };
     case "bool": return boolean(e.value);
     case "missing": return poison;
-    case "name": return named(cx, lookUp(cx, e, env), e.span, env);
+    case "name": return env.wants === "attribute" ? attributeValue(cx, e.text, e.span, env) : named(cx, lookUp(cx, e, env), e.span, env);
     case "member": return memberOf(cx, evaluate(cx, e.target, inner(env)), e.name, e.target.span, e.span, env);
     case "index": return indexValue(cx, evaluate(cx, e.target, inner(env)), e.brackets.items, e.span, env);
     case "call": return call(cx, e, env);
-    case "unary": return unaryValue(cx, e.op, { value: evaluate(cx, e.operand, inner(env)), span: e.operand.span }, e.span, env);
+    case "unary": {
+      const operand = { value: evaluate(cx, e.operand, inner(env)), span: e.operand.span };
+      return joined(cx, "not", unaryValue(cx, e.op, operand, e.span, env), [operand], e.span);
+    }
     case "binary": {
       const open = openNames(cx, e.left, e.right, env);
       const side = (x: Expr): Value => evaluate(cx, x, { ...inner(env), scope: open });
-      return binaryValue(cx, e.op, e.opSpan, { value: side(e.left), span: e.left.span }, { value: side(e.right), span: e.right.span }, e.span, env);
+      const [a, b] = [{ value: side(e.left), span: e.left.span }, { value: side(e.right), span: e.right.span }];
+      const v = binaryValue(cx, e.op, e.opSpan, a, b, e.span, env);
+      return e.op === "&" || e.op === "|" ? joined(cx, e.op === "&" ? "and" : "or", v, [a, b], e.span) : v;
     }
     case "range": {
       const [a, b] = [evaluate(cx, e.from, inner(env)), evaluate(cx, e.to, inner(env))];
@@ -102,9 +109,10 @@ function whenValue(cx: Context, e: WhenExpr, env: Env): Value {
   }
   const test = c.kind === "mask" || c.kind === "scalar" ? c.expr : undefined;
   if (test && test.type === "bool") {
-    const [a, b] = [toScalar(evaluate(cx, e.value, inner(env))), toScalar(evaluate(cx, e.otherwise, inner(env)))];
+    const [x, y] = [evaluate(cx, e.value, inner(env)), evaluate(cx, e.otherwise, inner(env))];
+    const [a, b] = [toScalar(x), toScalar(y)];
     if (!a || !b) return poison;
-    if (a.type === b.type) return scalar(S.select(test, a, b));
+    if (a.type === b.type) return joined(cx, "when", scalar(S.select(test, a, b)), [{ value: c, span: e.condition.span }, { value: x, span: e.value.span }, { value: y, span: e.otherwise.span }], e.span);
     if (a.type !== "bool" && b.type !== "bool") return scalar(S.select(test, S.unary("to_f32", a), S.unary("to_f32", b)));
     return cx.report("E0219", "one branch is a condition and the other a number", e.span);
   }
@@ -225,7 +233,8 @@ function maskOn(cx: Context, mask: Value, e: CallExpr, env: Env): Value {
     return cx.report("E0202", "a mask is applied to two tokens", e.span, { help: "write its name alone, or `m(q, k)`" });
   }
   const [q, k] = [a.side, b.side];
-  return { ...mask, expr: S.mapExpr(mask.expr, (x) => (x.kind === "attr" ? S.attr(x.side === "q" ? q : k, x.name, x.type) : x)) };
+  const exchanged = (x: S.ScalarExpr): S.ScalarExpr => (x.kind === "attr" ? S.attr(x.side === "q" ? q : k, x.name, x.type) : x);
+  return { ...mask, expr: S.mapExpr(mask.expr, exchanged), ...(mask.clause ? { clause: mapClause(mask.clause, exchanged) } : {}) };
 }
 
 function indexValue(cx: Context, target: Value, items: readonly Expr[], at: Span, env: Env): Value {

@@ -14,6 +14,7 @@ import { tensor } from "./values.ts";
 export const elaborateNetwork: ElaborateNetwork = (model: Model, builder: GraphBuilder, leaves: Leaves): Network => {
   const cx = newContext();
   cx.attributes = model.attributes.map((a) => a.name);
+  for (const a of model.attributes) if (a.formula) cx.formulas.set(a.name, () => a.formula);
   cx.modelScope = model.network.scope;
   cx.run = newRun(builder, leaves);
   const apply = (layer: LayerValue | undefined, what: string, x: NodeId): NodeId => {

@@ -5,6 +5,8 @@
 import type { Diagnostic } from "../../grammar/diagnostic.ts";
 import type { Span } from "../../grammar/source.ts";
 import type { ScalarExpr } from "../scalar/expr.ts";
+import type { Clause } from "./clauses.ts";
+import type { Step } from "./flow.ts";
 import type { NamedSize, Parameter, Tie } from "./parameter.ts";
 import type { LayerValue, Scope } from "./values.ts";
 
@@ -55,7 +57,7 @@ export interface TaskField {
 }
 
 export type TaskItem =
-  | { readonly kind: "literal"; readonly name: string; readonly id: number; readonly drop: number; readonly dropGroup: number; readonly span: Span }
+  | { readonly kind: "literal"; readonly name: string; readonly id: number; readonly drop: number; readonly dropGroup: number; readonly attributes?: Readonly<Record<string, number>>; readonly span: Span }
   | {
       readonly kind: "given" | "predict";
       readonly stream: string;
@@ -64,7 +66,7 @@ export type TaskItem =
       readonly drop: number;
       /** 0 where the item is dropped by itself, else the number of its group, from 1. */
       readonly dropGroup: number;
-      /** Values of declared attributes. */
+      /** What the task sets: declared attributes, `frame` and `scale`. */
       readonly attributes: Readonly<Record<string, number>>;
       readonly span: Span;
     }
@@ -83,7 +85,10 @@ export interface Task {
 /** A token attribute that the model declares with `attribute`. */
 export interface Attribute {
   readonly name: string;
+  /** What tokens hold where a task sets nothing. */
   readonly fallback: number;
+  /** Worked out from the token's other attributes, as leaves of side q; it has no column of its own, and no task sets it. */
+  readonly formula?: ScalarExpr;
   readonly span: Span;
 }
 
@@ -92,6 +97,8 @@ export interface Predicate {
   readonly expr: ScalarExpr;
   readonly text: string;
   readonly span: Span;
+  /** How a mask was put together, for reports. */
+  readonly clause?: Clause;
 }
 
 /** One attention of the network, found while it was checked. */
@@ -198,6 +205,8 @@ export interface Model {
   readonly mask: Predicate | null;
   readonly score: Predicate | null;
   readonly attentions: readonly Attention[];
+  /** The attentions as they are applied, one after or beside the other: what can reach what. */
+  readonly flow: readonly Step[];
   readonly processes: readonly Process[];
   readonly network: NetworkLayers;
   readonly losses: readonly LossTerm[];
