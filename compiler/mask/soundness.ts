@@ -99,6 +99,9 @@ function factsOf(model: Model, task: Task, items: readonly Item[], a: Item, b: I
     if (x.kind === "literal" || t?.kind !== "patches") return exactly(0);
     return rangeOf(0, (part === "row" ? t.height : t.width) / t.patch - 1);
   };
+  const inItem = (x: Item): Known => (x.kind === "literal" ? exactly(0) : someNumber);
+  const isNoised = (x: Item): boolean => x.kind === "predict" && streamOf(x)?.kind === "continuous";
+  const noised = (at: number): number => (items[at] && isNoised(items[at]) ? items.slice(0, at + 1).filter(isNoised).length : 0);
   return (name) => {
     switch (name) {
       case "pos": return { q: someNumber, k: someNumber, difference: rangeOf(1, 1_000_000) };
@@ -108,10 +111,11 @@ function factsOf(model: Model, task: Task, items: readonly Item[], a: Item, b: I
       case "task": return both(task.id, task.id);
       case "role": return both(roleOf(model, items, i), roleOf(model, items, j));
       case "row": case "col": return { q: place(a, name), k: place(b, name) };
-      case "frame": case "scale": case "time": return { q: someNumber, k: someNumber };
+      case "index": return a.kind === "literal" || b.kind === "literal" ? { q: inItem(a), k: inItem(b) } : { q: inItem(a), k: inItem(b), ...(i === j ? { difference: rangeOf(1, 1_000_000) } : {}) };
+      case "time": return both(noised(i), noised(j));
       default: {
         const fallback = model.attributes.find((x) => x.name === name)?.fallback ?? 0;
-        const of = (x: Item): number => (x.kind === "literal" ? fallback : (x.attributes[name] ?? fallback));
+        const of = (x: Item): number => x.attributes?.[name] ?? fallback;
         return both(of(a), of(b));
       }
     }
