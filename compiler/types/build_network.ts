@@ -11,6 +11,8 @@ import { firstTableOf } from "../graph/infer.ts";
 import { checkingLeaves } from "./alone.ts";
 import { coerce } from "./calls.ts";
 import type { Context } from "./context.ts";
+import { flowOf } from "./flow.ts";
+import type { Step } from "./flow.ts";
 import { newRun } from "./context.ts";
 import { applyLayer, takes } from "./layers.ts";
 import type { Sorted } from "./members_of_model.ts";
@@ -26,6 +28,7 @@ export interface CheckedNetwork {
   readonly maxTokens?: number;
   /** For every stream with a head: paths of the weights its result depends on with a gradient. */
   readonly reached: ReadonlyMap<string, ReadonlySet<string>>;
+  readonly flow: readonly Step[];
 }
 
 export function buildNetwork(
@@ -150,7 +153,7 @@ function applied(cx: Context, streams: readonly Stream[], embeds: ReadonlyMap<st
     const facts = tableFacts(builder);
     // Decay is for matrices: what is contracted. Rows of tables, gains and biases keep their size.
     for (const p of cx.made.parameters) (p as { decay: boolean }).decay = p.axes.length >= 2 && facts.contracted.has(p.path) && !facts.rows.has(p.path);
-    return { layers: { embed: embeds, body, head: heads, width: width.axis, plainHeads, scope }, reached, ...(facts.longest === undefined ? {} : { maxTokens: facts.longest }) };
+    return { layers: { embed: embeds, body, head: heads, width: width.axis, plainHeads, scope }, reached, flow: flowOf(builder, [...cx.made.attentions.values()]), ...(facts.longest === undefined ? {} : { maxTokens: facts.longest }) };
   } finally {
     cx.run = outer;
   }
