@@ -16,6 +16,7 @@ import { callFunction, makeMask, makeOther, makeScore } from "./functions.ts";
 import { applyLayer, claimPath, makeLayer } from "./layers.ts";
 import { memberOf } from "./members.ts";
 import { binaryValue, toScalar, unaryValue } from "./operators.ts";
+import { onLogit, tensorOfPair } from "./score_tables.ts";
 import { bind, lookUp } from "./scope.ts";
 import { axesOf, axesText, isTensor, reportSizes, toNode } from "./tensors.ts";
 import type { AxisValue, Env, LayerValue, Scope, Value } from "./values.ts";
@@ -24,13 +25,18 @@ import { boolean, describe, float, int, poison, scalar } from "./values.ts";
 const MAX_COUNT = 10_000;
 
 function evaluate(cx: Context, e: Expr, env: Env): Value {
+  const v = worth(cx, e, env);
+  return cx.pair && isTensor(v) ? tensorOfPair(cx, v, e.span) : v;
+}
+
+function worth(cx: Context, e: Expr, env: Env): Value {
   switch (e.kind) {
     case "number": return e.integer ? int(dimConst(e.value)) : float(e.value);
     case "string": return { kind: "string", value: e.value };
     case "bool": return boolean(e.value);
     case "missing": return poison;
     case "name": return env.wants === "attribute" ? attributeValue(cx, e.text, e.span, env) : named(cx, lookUp(cx, e, env), e.span, env);
-    case "member": return memberOf(cx, evaluate(cx, e.target, inner(env)), e.name, e.target.span, e.span, env);
+    case "member": return named(cx, memberOf(cx, evaluate(cx, e.target, inner(env)), e.name, e.target.span, e.span, env), e.span, env);
     case "index": return indexValue(cx, evaluate(cx, e.target, inner(env)), e.brackets.items, e.span, env);
     case "call": return call(cx, e, env);
     case "unary": {
@@ -178,7 +184,7 @@ function call(cx: Context, e: CallExpr, env: Env): Value {
       case "layer": return makeLayer(cx, decl, scope, e.args, e.span, env);
       case "fn": return callFunction(cx, decl, scope, e.args, e.span, env);
       case "mask": return decl.params.length === 0 && e.args.length === 2 ? maskOn(cx, makeMask(cx, decl, scope, [], e.callee.span, env), e, env) : makeMask(cx, decl, scope, e.args, e.span, env);
-      case "score": return makeScore(cx, decl, scope, e.args, e.span, env);
+      case "score": return decl.params.length === 0 && e.args.length > 0 ? scoreOn(cx, makeScore(cx, decl, scope, [], e.callee.span, env), e, env) : makeScore(cx, decl, scope, e.args, e.span, env);
       case "router": case "route": case "process": return makeOther(cx, decl, scope, e.args, e.span, env);
       case "tokenizer":
         for (const a of e.args) evaluate(cx, a.value, inner(env));
@@ -198,6 +204,7 @@ function call(cx: Context, e: CallExpr, env: Env): Value {
       }
       break;
     case "mask": return maskOn(cx, callee, e, env);
+    case "score": return scoreOn(cx, callee, e, env);
     case "lambda": {
       const lambda = callee;
       const given = matchArguments(cx, { name: "this function", declared: lambda.expr.span }, [{ name: lambda.expr.parameter.text, kind: null, span: lambda.expr.parameter.span }], e.args, e.span);
@@ -235,6 +242,21 @@ function maskOn(cx: Context, mask: Value, e: CallExpr, env: Env): Value {
   const [q, k] = [a.side, b.side];
   const exchanged = (x: S.ScalarExpr): S.ScalarExpr => (x.kind === "attr" ? S.attr(x.side === "q" ? q : k, x.name, x.type) : x);
   return { ...mask, expr: S.mapExpr(mask.expr, exchanged), ...(mask.clause ? { clause: mapClause(mask.clause, exchanged) } : {}) };
+}
+
+/** `soft_cap(30.0)(s + b, q, k)`: a score on another logit, and on the tokens it is written for or on the two exchanged. */
+function scoreOn(cx: Context, score: Value, e: CallExpr, env: Env): Value {
+  if (score.kind !== "score") return score;
+  const [s, ...sides] = e.args.map((a) => evaluate(cx, a.value, inner(env)));
+  const logit = s && toScalar(s);
+  const [a, b] = sides;
+  const tokens = sides.length === 0 || (sides.length === 2 && a?.kind === "subject" && b?.kind === "subject" && a.side !== "token" && b.side !== "token");
+  if (!logit || logit.type === "bool" || !tokens || !(cx.pair instanceof Map)) {
+    if (s?.kind === "poison" || sides.some((x) => x.kind === "poison")) return poison;
+    return cx.report("E0202", "a score is applied to a logit and two tokens, inside another score", e.span, { help: "write its name alone, or `m(s, q, k)`" });
+  }
+  const exchanged = a?.kind === "subject" && a.side === "k";
+  return scalar(onLogit(cx.pair, score, S.unary("to_f32", logit), exchanged));
 }
 
 function indexValue(cx: Context, target: Value, items: readonly Expr[], at: Span, env: Env): Value {
