@@ -8,7 +8,7 @@ import { encode } from "fast-png";
 import type { ModelSpec } from "../compiler/plan/manifest.ts";
 import { HeddleError } from "../runtime/error.ts";
 import type { FieldInput, FieldOutput, GenerativeModel } from "../runtime/generate/model.ts";
-import { findStream, findTask } from "../runtime/sequence/layout.ts";
+import { findStream, findTask, neededFields } from "../runtime/sequence/layout.ts";
 import { imageBytes } from "../runtime/tokenize/image.ts";
 import { writeAtomically } from "../runtime/weights/file.ts";
 import { parseFields } from "./fields.ts";
@@ -57,9 +57,9 @@ export function givenFields(spec: ModelSpec, taskName: string, pairs: readonly s
     if (!f) throw new HeddleError({ code: "E0561", message: `task \`${taskName}\` has no field \`${field}\``, help: `its fields are ${task.fields.map((x) => x.name).join(", ")}`, exit: 2 });
     return findStream(spec, f.stream);
   });
-  for (const item of task.items)
-    if ((item.kind === "given" || item.kind === "beside") && given[item.field] === undefined)
-      throw new HeddleError({ code: "E0561", message: `task \`${taskName}\` needs the field \`${item.field}\``, help: `give ${item.field}=${findStream(spec, item.stream).kind === "text" ? "text" : "image.png"}`, exit: 2 });
+  for (const f of task.fields)
+    if (neededFields(task).includes(f.name) && given[f.name] === undefined)
+      throw new HeddleError({ code: "E0561", message: `task \`${taskName}\` needs the field \`${f.name}\``, help: `give ${f.name}=${findStream(spec, f.stream).kind === "text" ? "text" : "image.png"}`, exit: 2 });
   return given;
 }
 

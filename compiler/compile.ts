@@ -55,7 +55,7 @@ export function compileModel(model: Model, options: CompileOptions): CompileResu
     plans[name] = withRows(assemble(program, { target: options.target, states: [...states.values()] }), options.sources);
   });
   options.progress?.(wanted[wanted.length - 1] ?? "step", wanted.length, wanted.length);
-  const cache = soundness.sound ? ({ sound: true } as const) : ({ sound: false, reason: soundness.reason } as const);
+  const cache = soundness.sound ? ({ sound: true } as const) : ({ sound: false, reason: soundness.reason, keep: soundness.keep } as const);
   return { ok: true, compiled: { spec: modelSpec(model, layout, cache), states: [...states.values()], plans } };
 }
 

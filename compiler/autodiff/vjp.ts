@@ -182,7 +182,7 @@ export const vjpRules: { readonly [K in OpName]: VjpRule<K> | NoGradient } = {
   rope,
   attend: attendVjp,
   attend_lse: attendLseVjp,
-  attend_dq: twice, attend_dk: twice, attend_dv: twice,
+  attend_dq: twice, attend_dk: twice, attend_dv: twice, attend_dtable: twice,
   linear_ce: linearCe,
   linear_ce_dx: twice, linear_ce_dw: twice,
 };

@@ -30,7 +30,11 @@ function fieldType(spec: ModelSpec, task: TaskSpec, field: string): string {
   return stream?.kind === "text" ? "string" : "Image";
 }
 
-const fieldsOf = (task: TaskSpec, kind: "given" | "predict"): string[] => task.items.flatMap((i) => (i.kind === kind || (kind === "given" && i.kind === "beside") ? [i.field] : []));
+/** Fields of a kind, each once; one that is shown after it was predicted need not be given. */
+function fieldsOf(task: TaskSpec, kind: "given" | "predict"): string[] {
+  const first = task.items.filter((x, at) => x.kind !== "literal" && task.items.findIndex((y) => y.kind !== "literal" && y.field === x.field && (kind === "given" || y.kind === kind)) === at);
+  return first.flatMap((i) => (i.kind === kind || (kind === "given" && i.kind === "beside") ? [i.field] : []));
+}
 
 function writeTypes(file: SourceFile, spec: ModelSpec): void {
   file.addInterface({

@@ -31,7 +31,7 @@ const number: Codec<number> = { print: numberText, read: (c) => c.number() };
 const name: Codec<string> = { print: nameText, read: (c) => c.name() };
 const flag: Codec<boolean> = { print: String, read: (c) => c.take("true") || (c.expect("false"), false) };
 const expr: Codec<ScalarExpr> = { print: exprText, read: readExprAt };
-export const dtype: Codec<DType> = oneOf<DType>("f32", "i32", "u32", "bool");
+export const dtype: Codec<DType> = oneOf<DType>("f32", "f16", "i32", "u32", "bool");
 
 /** A size: `4*d + 1`, with exact quotients in parentheses, `(d/heads)`. */
 export const dim: Codec<Dim> = {
@@ -125,7 +125,7 @@ const fields: { readonly [K in OpName]: Fields<OpAttrs[K]> } = {
   broadcast: { axis: axisField }, slice: { axis: name, start: dim, size: dim }, concat: { axis: name },
   gather: { axis: name }, scatter_add: { axis: axisField }, update: { axis: name },
   rope: { axis: name, base: number, inverse: flag },
-  attend, attend_lse: attend, attend_dq: attend, attend_dk: attend, attend_dv: attend,
+  attend, attend_lse: attend, attend_dq: attend, attend_dk: attend, attend_dv: attend, attend_dtable: { ...attend, table: number },
   linear_ce: ce, linear_ce_dx: ce, linear_ce_dw: ce,
 };
 
@@ -140,10 +140,13 @@ export function attrsText<K extends OpName>(op: K, attrs: OpAttrs[K]): string {
     .join(" ");
 }
 
+/** Fields that may be missing. */
+const optional: ReadonlySet<string> = new Set<string>(["mask", "score", "heads", "tables", "sink"]);
+
 /** Reads fields until none follows; which ones an op needs is known from its table entry. */
 export function readAttrs<K extends OpName>(op: K, c: Cursor): OpAttrs[K] {
   const out: Record<string, unknown> = {};
   for (const [f, codec] of Object.entries(fields[op] as AnyFields)) if (c.take(`${f}=`)) out[f] = codec.read(c);
-  for (const f of Object.keys(fields[op])) if (out[f] === undefined && f !== "mask" && f !== "score") c.fail(`\`${f}=\``);
+  for (const f of Object.keys(fields[op])) if (out[f] === undefined && !optional.has(f)) c.fail(`\`${f}=\``);
   return out as OpAttrs[K];
 }

@@ -176,7 +176,9 @@ function axesWithin(args: Args, i: number, room: readonly Axis[], roomArg: numbe
 
 function attendResult(attrs: AttendAttrs, args: Args, extra: number): { out: TensorType; lse: TensorType } {
   const first = 3 + extra;
-  needCount(args, first + attrs.queryAttrs.length + attrs.keyAttrs.length);
+  const tables = attrs.tables ?? [];
+  const firstTable = firstTableOf(attrs, first);
+  needCount(args, firstTable + tables.length + (attrs.sink ? 1 : 0));
   for (let i = 0; i < 3; i++) needDtype(args, i, "f32");
   const [q, k, v] = [at(args, 0), at(args, 1), at(args, 2)];
   need(args, 0, attrs.query);
@@ -191,8 +193,30 @@ function attendResult(attrs: AttendAttrs, args: Args, extra: number): { out: Ten
   exactAxes([args[0] ?? q, k, { ...v, axes: without(v.axes, [attrs.key, attrs.value]) }], 2, kOuter, 1);
   attrs.queryAttrs.forEach((_, i) => axesWithin(args, first + i, outer, 0));
   attrs.keyAttrs.forEach((_, i) => axesWithin(args, first + attrs.queryAttrs.length + i, [...without(outer, [attrs.query]), key], 1));
+  const heads = without(outer, [attrs.query]);
+  attrs.heads?.forEach((n) => need([{ dtype: "f32", axes: heads }], 0, n));
+  tables.forEach((table, i) => {
+    const arg = firstTable + i;
+    needDtype(args, arg, "f32");
+    const t = at(args, arg);
+    if ((table.axis === undefined) !== (table.index === undefined)) refuse({ kind: "arity", message: "a table has an axis and an index along it, or neither" });
+    if (table.axis === undefined) return axesWithin(args, arg, heads, 0);
+    need(args, arg, table.axis);
+    if (findAxis(q, table.axis)) refuse({ kind: "duplicate_axis", axis: table.axis, a: { arg: 0 }, b: { arg }, message: `the query must not have the axis \`${table.axis}\` that a table is looked up along; rename one of them` });
+    if (table.index?.type !== "i32") refuse({ kind: "dtype", a: { arg }, message: "an f32 value where i32 is needed" });
+    const rest = without(t.axes, [table.axis]);
+    axesWithin(args.map((a, j) => (j === arg ? { ...a, axes: rest } : a)), arg, heads, 0);
+  });
+  if (attrs.sink) {
+    const arg = firstTable + tables.length;
+    needDtype(args, arg, "f32");
+    axesWithin(args, arg, heads, 0);
+  }
   return { out: { dtype: "f32", axes: unique([...outer, value]) }, lse: { dtype: "f32", axes: outer } };
 }
+
+/** Where the tables stand among the args of an attention whose attributes start at `first`. */
+export const firstTableOf = (attrs: AttendAttrs, first: number): number => first + attrs.queryAttrs.length + attrs.keyAttrs.length;
 
 /** Which operand a gradient of `attend` has the type of. */
 const attendGrad = (of: 0 | 1 | 2) => (attrs: AttendAttrs, args: Args): Inferred => {
@@ -202,6 +226,13 @@ const attendGrad = (of: 0 | 1 | 2) => (attrs: AttendAttrs, args: Args): Inferred
   exactAxes(args, 5, out.axes, 0);
   for (let i = 3; i < 6; i++) needDtype(args, i, "f32");
   return at(args, of);
+};
+
+/** A gradient of `attend` checks its operands alike; `of` says which one it has the type of. */
+const attendTableGrad = (attrs: OpAttrs["attend_dtable"], args: Args): Inferred => {
+  attendGrad(0)(attrs, args);
+  if (!attrs.tables?.[attrs.table]) return refuse({ kind: "arity", message: `there is no table ${attrs.table}` });
+  return at(args, firstTableOf(attrs, 6) + attrs.table);
 };
 
 function linearCe(attrs: OpAttrs["linear_ce"], args: Args, count: number): readonly Axis[] {
@@ -375,6 +406,7 @@ export const inferRules: { readonly [K in OpName]: Rule<K> } = {
   attend_dq: attendGrad(0),
   attend_dk: attendGrad(1),
   attend_dv: attendGrad(2),
+  attend_dtable: attendTableGrad,
   linear_ce: (a, args) => ({ dtype: "f32", axes: linearCe(a, args, 4) }),
   linear_ce_dx: (a, args) => (linearCe(a, args, 5), at(args, 0)),
   linear_ce_dw: (a, args) => (linearCe(a, args, 5), at(args, 1)),

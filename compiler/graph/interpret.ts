@@ -5,10 +5,12 @@
 import type { Dim } from "../dim/dim.ts";
 import { dimEval, dimText } from "../dim/dim.ts";
 import { evalBinary, evalUnary } from "../scalar/eval.ts";
+import { roundHalf } from "../scalar/half.ts";
 import type { BinaryOp, UnaryOp } from "../scalar/expr.ts";
 import type { Graph, Node, NodeOf, TensorType } from "./graph.ts";
 import { attend, linearCe } from "./interpret_tokens.ts";
 import type { OpName } from "./ops.ts";
+import { scalarOf } from "./tensor.ts";
 import { normalAt, uniformAt } from "./philox.ts";
 import type { Lengths, Value } from "./value.ts";
 import { allocate, inOrder, offsets, offsetsIn, product, shapeOf, stridesOf, valueOf } from "./value.ts";
@@ -85,13 +87,13 @@ function aligned(node: Typed, run: Run, i: number): (n: number) => number {
 
 const unary = (node: Typed & { readonly op: UnaryOp & OpName }, run: Run): Value => {
   const a = aligned(node, run, 0);
-  const from = arg(run, 0).type.dtype;
+  const from = scalarOf(arg(run, 0).type.dtype);
   return fill(node, run, (n) => evalUnary(node.op, from, a(n)));
 };
 
 const binary = (node: Typed & { readonly op: BinaryOp & OpName }, run: Run): Value => {
   const [a, b] = [aligned(node, run, 0), aligned(node, run, 1)];
-  const type = arg(run, 0).type.dtype;
+  const type = scalarOf(arg(run, 0).type.dtype);
   return fill(node, run, (n) => evalBinary(node.op, type, a(n), b(n)));
 };
 
@@ -191,7 +193,7 @@ export const interpretRules: { readonly [K in OpName]: Rule<K> } = {
   neg: unary, abs: unary, exp: unary, log: unary, sqrt: unary, rsqrt: unary, tanh: unary, sigmoid: unary, sin: unary, cos: unary, floor: unary, not: unary,
   cast: (n, r) => {
     const a = aligned(n, r, 0);
-    const from = arg(r, 0).type.dtype;
+    const from = scalarOf(arg(r, 0).type.dtype);
     const to = n.attrs.dtype;
     return fill(n, r, (i) => (to === "bool" ? (a(i) !== 0 ? 1 : 0) : evalUnary(`to_${to}`, from, a(i))));
   },
@@ -282,6 +284,7 @@ export const interpretRules: { readonly [K in OpName]: Rule<K> } = {
   attend_dq: (n, r) => attend(n.op, n.attrs, r.args, n.type, r.shape, r.options.f32 ?? false),
   attend_dk: (n, r) => attend(n.op, n.attrs, r.args, n.type, r.shape, r.options.f32 ?? false),
   attend_dv: (n, r) => attend(n.op, n.attrs, r.args, n.type, r.shape, r.options.f32 ?? false),
+  attend_dtable: (n, r) => attend(n.op, n.attrs, r.args, n.type, r.shape, r.options.f32 ?? false),
   linear_ce: (n, r) => linearCe(n.op, n.attrs, r.args, n.type, r.shape),
   linear_ce_dx: (n, r) => linearCe(n.op, n.attrs, r.args, n.type, r.shape),
   linear_ce_dw: (n, r) => linearCe(n.op, n.attrs, r.args, n.type, r.shape),
@@ -297,6 +300,7 @@ export function interpret(graph: Graph, options: RunOptions = {}): RunResult {
     const rule = interpretRules[node.op] as Rule<OpName>;
     const value = rule(node as NodeOf<OpName>, { args, shape: shapeOf(node.type, lengths), lengths, options });
     if (options.f32 && node.type.dtype === "f32" && node.op !== "rename") value.data.set(value.data.map(Math.fround));
+    if (node.type.dtype === "f16" && node.op !== "rename") value.data.set(value.data.map(roundHalf));
     if (node.op === "state") stateTypes.set(node.attrs.name, node.type);
     values.push(value);
     options.watch?.(node, value);

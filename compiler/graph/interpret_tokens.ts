@@ -1,18 +1,19 @@
 // The meaning of attention and of the fused linear + cross-entropy, as plain loops. Slow on purpose: this is the definition.
-// In: operands as values. Out: the result. A query that sees no key gives 0, and LSE_EMPTY as the log of its sum.
+// In: operands as values. Out: the result. A query that sees no key gives 0; the log of its sum is LSE_EMPTY, or its sink.
 
 import { compileExpr } from "../scalar/eval.ts";
 import { derive } from "../scalar/derive.ts";
 import type { ScalarExpr } from "../scalar/expr.ts";
 import type { TensorType } from "./graph.ts";
+import { firstTableOf } from "./infer.ts";
 import type { AttendAttrs, OpAttrs } from "./ops.ts";
 import type { Data, Value } from "./value.ts";
 import { allocate, offsets, offsetsIn, product, stridesOf } from "./value.ts";
 
-/** `attend_lse` of a query that sees no key. */
+/** `attend_lse` of a query that sees no key and has no sink. */
 export const LSE_EMPTY = -1e30;
 
-export type Attend = "attend" | "attend_lse" | "attend_dq" | "attend_dk" | "attend_dv";
+export type Attend = "attend" | "attend_lse" | "attend_dq" | "attend_dk" | "attend_dv" | "attend_dtable";
 
 const get = (d: ArrayLike<number>, i: number | undefined): number => d[i ?? 0] ?? 0;
 
@@ -28,10 +29,21 @@ function rowsOf(q: Value, width: string): Value {
   return { type: { dtype: "f32", axes: keep.map((x) => x.a) }, shape: keep.map((x) => x.n), data: new Float64Array(0) };
 }
 
-export function attend(op: Attend, attrs: AttendAttrs, args: readonly Value[], type: TensorType, shape: readonly number[], f32: boolean): Value {
+/** At every row, the number of its head: the axes `heads`, major first. */
+function headsOf(rows: Value, heads: readonly string[]): Int32Array {
+  let step = 1;
+  const steps = new Map<string, number>();
+  for (const n of [...heads].reverse()) {
+    steps.set(n, step);
+    step *= rows.shape[rows.type.axes.findIndex((a) => a.name === n)] ?? 1;
+  }
+  return offsets(rows.shape, rows.type.axes.map((a) => steps.get(a.name) ?? 0));
+}
+
+export function attend(op: Attend, attrs: AttendAttrs & { readonly table?: number }, args: readonly Value[], type: TensorType, shape: readonly number[], f32: boolean): Value {
   const [q, k, v] = args;
   if (!q || !k || !v) throw new Error("attend needs q, k and v");
-  const backward = op === "attend_dq" || op === "attend_dk" || op === "attend_dv";
+  const backward = op !== "attend" && op !== "attend_lse";
   const [out, lse, dout] = backward ? args.slice(3) : [];
   const attrArgs = args.slice(backward ? 6 : 3);
   const rows = rowsOf(q, attrs.width);
@@ -58,15 +70,30 @@ export function attend(op: Attend, attrs: AttendAttrs, args: readonly Value[], t
     const step = side === "k" ? offsets([keyK.length], stridesOf(value, [attrs.key])) : undefined;
     return () => get(value.data, get(base, rowAt) + (step ? get(step, keyAt) : 0));
   };
+  const head = headsOf(rows, attrs.heads ?? []);
   const compile = (e: ScalarExpr): (() => number) =>
     compileExpr(e, (l) => {
       if (l.kind === "attr") return getter(l.side, l.name);
       if (l.kind === "name" && l.name === "s") return () => s;
+      if (l.kind === "name" && l.name === "head") return () => get(head, rowAt);
+      const table = l.kind === "name" ? tables.find((x) => x.name === l.name) : undefined;
+      if (table) return () => get(table.data, table.at());
       throw new Error(`a mask or score cannot read ${l.kind} ${l.name}`);
     }, { f32 });
+  const tables = (attrs.tables ?? []).map(({ name, axis, index }, i) => {
+    const value = args[firstTableOf(attrs, backward ? 6 : 3) + i];
+    if (!value) throw new Error(`attend has no table ${name}`);
+    const base = offsetsIn(value, rows);
+    const steps = axis === undefined ? Int32Array.of(0) : along(value, axis);
+    const bucket = index ? compile(index) : () => 0;
+    return { name, data: value.data, at: () => get(base, rowAt) + get(steps, Math.min(Math.max(bucket(), 0), steps.length - 1)) };
+  });
+  const sinkValue = attrs.sink ? args[args.length - 1] : undefined;
+  const sinkAt = sinkValue && offsetsIn(sinkValue, rows);
+  const chosen = tables[attrs.table ?? -1];
   const visible = attrs.mask ? compile(attrs.mask) : () => 1;
   const score = attrs.score ? compile(attrs.score) : () => s;
-  const slope = attrs.score ? compile(derive(attrs.score, "s")) : () => 1;
+  const slope = attrs.score ? compile(derive(attrs.score, chosen?.name ?? "s")) : () => 1;
 
   const p = new Float64Array(keyK.length);
   for (rowAt = 0; rowAt < row.q.length; rowAt++) {
@@ -83,8 +110,10 @@ export function attend(op: Attend, attrs: AttendAttrs, args: readonly Value[], t
         p[keyAt] = visible() !== 0 ? score() : -Infinity;
         top = Math.max(top, get(p, keyAt));
       }
+      const sink = sinkValue && sinkAt ? get(sinkValue.data, get(sinkAt, rowAt)) : -Infinity;
+      top = Math.max(top, sink);
       const none = top === -Infinity;
-      let total = 0;
+      let total = none ? 0 : Math.exp(sink - top);
       for (let j = 0; j < p.length; j++) total += p[j] = none ? 0 : Math.exp(get(p, j) - top);
       if (op === "attend_lse") data[o0] = none ? LSE_EMPTY : top + Math.log(total);
       else if (!none)
@@ -112,7 +141,12 @@ export function attend(op: Attend, attrs: AttendAttrs, args: readonly Value[], t
       }
       let dp = 0;
       for (let u = 0; u < valueV.length; u++) dp += get(v.data, v0 + get(keyV, keyAt) + get(valueV, u)) * get(dout.data, d0 + get(valueDout, u));
-      const ds = weight * (dp - delta) * slope() * attrs.scale;
+      const ds = weight * (dp - delta) * slope() * (chosen ? 1 : attrs.scale);
+      if (chosen) {
+        const to = chosen.at();
+        data[to] = get(data, to) + ds;
+        continue;
+      }
       for (let e = 0; e < widthQ.length; e++) {
         const [qi, ki] = [q0 + get(widthQ, e), k0 + get(keyK, keyAt) + get(widthK, e)];
         const to = op === "attend_dq" ? qi : ki;

@@ -26,6 +26,12 @@ export interface AttendOptions {
   readonly score?: ScalarExpr;
   readonly queryAttrs?: Readonly<Record<string, NodeId>>;
   readonly keyAttrs?: Readonly<Record<string, NodeId>>;
+  /** Axes of q that the scalar name `head` counts, major first. */
+  readonly heads?: readonly string[];
+  /** What the score reads as the names `b0`, `b1`, …. */
+  readonly tables?: readonly { readonly node: NodeId; readonly axis?: string; readonly index?: ScalarExpr }[];
+  /** A logit a head that joins every row's sum. */
+  readonly sink?: NodeId;
 }
 
 const noAttrs: None = {};
@@ -144,9 +150,16 @@ export class Make {
     const queryAttrs = Object.keys(o.queryAttrs ?? {}).sort();
     const keyAttrs = Object.keys(o.keyAttrs ?? {}).sort();
     const args = [q, k, v, ...queryAttrs.map((n) => o.queryAttrs?.[n] ?? -1), ...keyAttrs.map((n) => o.keyAttrs?.[n] ?? -1)];
+    const tables = (o.tables ?? []).map(({ node, axis, index }, i) => {
+      args.push(node);
+      return { name: `b${i}`, ...(axis !== undefined && index ? { axis, index } : {}) };
+    });
+    if (o.sink !== undefined) args.push(o.sink);
     const attrs: OpAttrs["attend"] = {
       query: o.query, key: o.key, width: o.width, value: o.value ?? o.width, scale: o.scale ?? 1 / Math.sqrt(width ?? 1),
-      ...(o.mask ? { mask: o.mask } : {}), ...(o.score ? { score: o.score } : {}), queryAttrs, keyAttrs,
+      ...(o.mask ? { mask: o.mask } : {}), ...(o.score ? { score: o.score } : {}),
+      ...(o.heads ? { heads: o.heads } : {}), ...(tables.length > 0 ? { tables } : {}), ...(o.sink === undefined ? {} : { sink: true }),
+      queryAttrs, keyAttrs,
     };
     return { args, attrs };
   }

@@ -71,12 +71,13 @@ export interface OpAttrs {
   update: { readonly axis: string }; // (cache, value, at i32): cache with value written along axis from `at` on
   // positions: rotates pairs (i, i + width/2) of `axis` by pos * base^(-2i/width)
   rope: { readonly axis: string; readonly base: number; readonly inverse: boolean }; // (x, pos f32)
-  // attention: args are q, k, v, then the attribute tensors. One kernel makes `attend` and `attend_lse` together.
+  // attention: args are q, k, v, attributes of the query, of the key, tables, sink. One kernel makes `attend` and `attend_lse` together.
   attend: AttendAttrs; // softmax(score(q.k * scale)) v; a query with no visible key gives 0
   attend_lse: AttendAttrs; // log of the sum of exp of visible logits, per query; a very negative finite value when none is visible
-  attend_dq: AttendAttrs; // (q, k, v, out, lse, dout, attrs...)
+  attend_dq: AttendAttrs; // (q, k, v, out, lse, dout, attributes, tables, sink)
   attend_dk: AttendAttrs; // likewise
   attend_dv: AttendAttrs; // likewise
+  attend_dtable: AttendAttrs & { readonly table: number }; // likewise: the gradient of that table, of its type
   // linear + cross-entropy: never more than one chunk of logits. x[.., from], w[from, vocab], target i32[..], weight f32[..]
   linear_ce: { readonly from: string; readonly vocab: string }; // (x, w, target, weight): weight * -log softmax(x.w)[target], per token; weight 0 skips
   linear_ce_dx: { readonly from: string; readonly vocab: string }; // (x, w, target, weight, dloss)

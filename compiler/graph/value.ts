@@ -1,5 +1,5 @@
 // A tensor as numbers: type, sizes and elements in the type's axis order, last axis contiguous. Used by the interpreter and by tests.
-// f32 elements are kept in float64, so that one array type serves both roundings.
+// f32 elements are kept in float64, so that one array type serves both roundings; f16 elements too, already rounded.
 
 import { dimEval, dimText } from "../dim/dim.ts";
 import type { DType, TensorType } from "./graph.ts";
@@ -17,7 +17,7 @@ export type Lengths = Readonly<Record<string, number>>;
 export const product = (xs: readonly number[]): number => xs.reduce((p, x) => p * x, 1);
 
 export function allocate(dtype: DType, size: number): Data {
-  return dtype === "f32" ? new Float64Array(size) : dtype === "i32" ? new Int32Array(size) : dtype === "u32" ? new Uint32Array(size) : new Uint8Array(size);
+  return dtype === "f32" || dtype === "f16" ? new Float64Array(size) : dtype === "i32" ? new Int32Array(size) : dtype === "u32" ? new Uint32Array(size) : new Uint8Array(size);
 }
 
 /** The sizes of a type under run-time lengths; a length without a value is a bug of the caller. */

@@ -14,7 +14,7 @@ export interface SummedDot {
   readonly names: Readonly<Record<string, string>>;
 }
 
-export type UnitKind = "map" | "reduce" | "partial" | "product" | "attend" | "attend_dq" | "attend_dkv" | "ce" | "scatter" | "update" | "copy";
+export type UnitKind = "map" | "reduce" | "partial" | "product" | "attend" | "attend_dq" | "attend_dkv" | "attend_dtable" | "ce" | "scatter" | "update" | "copy";
 
 export interface Unit {
   readonly kind: UnitKind;
@@ -72,6 +72,7 @@ function anchorKind(graph: Graph, n: Node): UnitKind | undefined {
     case "attend": case "attend_lse": return "attend";
     case "attend_dq": return "attend_dq";
     case "attend_dk": case "attend_dv": return "attend_dkv";
+    case "attend_dtable": return "attend_dtable";
     case "linear_ce": case "linear_ce_dx": case "linear_ce_dw": return "ce";
     case "scatter_add": return "scatter";
     default: return undefined;

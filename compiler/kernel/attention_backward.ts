@@ -7,7 +7,7 @@ import { add, builtin, f32, i32, mul, sub } from "../scalar/expr.ts";
 import type { AttendTile } from "./attention_forward.ts";
 import { chooseAttendTile, ownRows } from "./attention_forward.ts";
 import type { Token, TokenFn } from "./attention_pairs.ts";
-import { blockTokens, clampToken, dots, ifAny, loadAttrs, RowSums, scored, scoreSlope, total, visible, weight } from "./attention_pairs.ts";
+import { blockTokens, clampToken, dots, ifAny, loadAttrs, orElse, RowSums, scored, scoreSlope, total, visible, weight } from "./attention_pairs.ts";
 import type { KernelParts, Point } from "./body.ts";
 import { Body, spaceSize } from "./body.ts";
 import type { Target } from "./kernel.ts";
@@ -25,11 +25,11 @@ export function attendBackward(parts: KernelParts, spec: AttendBackwardSpec, tar
 }
 
 /** Values of a block of tokens along width or value, from a point function. */
-const along = (f: (b: Body, at: Point) => ScalarExpr, tokens: readonly Token[], axis: string): TokenFn =>
+export const along = (f: (b: Body, at: Point) => ScalarExpr, tokens: readonly Token[], axis: string): TokenFn =>
   (b, i, at) => f(b, { ...(tokens[i] as Token).at, [axis]: at });
 
 /** delta of each row: sum over value of dout * out. */
-function deltas(b: Body, spec: AttendBackwardSpec, rows: readonly Token[], unroll: number): ScalarExpr[] {
+export function deltas(b: Body, spec: AttendBackwardSpec, rows: readonly Token[], unroll: number): ScalarExpr[] {
   const sums = rows.map(() => b.var(f32(0), "delta"));
   forEachRun(b, [spec.value], unroll, (body, run) => rows.forEach((row, r) => {
     const sum = sums[r] as ScalarExpr;
@@ -91,7 +91,9 @@ function pairs(
   return queries.map((query, r) => keys.map((key, c) => {
     const w = weights[r]?.[c] as ScalarExpr;
     const ds = mul(w, sub(gains[r]?.[c] as ScalarExpr, (facts[r] as QueryFacts).delta));
-    return { weight: w, slope: b.let(mul(ds, scoreSlope(b, spec, query, key, logits[r]?.[c] as ScalarExpr)), "slope") };
+    // Where nothing is seen the score's slope need not be a number.
+    const slope = mul(ds, scoreSlope(b, spec, query, key, logits[r]?.[c] as ScalarExpr));
+    return { weight: w, slope: b.let(spec.score ? orElse(see[r]?.[c], slope, f32(0)) : slope, "slope") };
   }));
 }
 

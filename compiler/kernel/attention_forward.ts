@@ -1,6 +1,6 @@
 // In: an attention as point functions, with mask and score as expressions. Out: one kernel with online softmax: no buffer
 // of queries x keys. An invocation owns a few query rows; keys pass in blocks, and a block that no row sees is skipped.
-// A row that sees nothing gives 0 and lse = -1e30, by test.
+// A row that sees nothing gives 0, and lse = -1e30 (its sink, where there is one), by test.
 
 import type { ScalarExpr } from "../scalar/expr.ts";
 import { add, binary, builtin, div, f32, i32, lt, mul, select, unary } from "../scalar/expr.ts";
@@ -9,7 +9,7 @@ import { Body, spaceSize } from "./body.ts";
 import type { Target } from "./kernel.ts";
 import type { Token, TokenFn } from "./attention_pairs.ts";
 import { blockTokens, clampToken, dots, floor, ifAny, largest, loadAttrs, orElse, RowSums, scored, total, visible, weight } from "./attention_pairs.ts";
-import { ceilDiv, constantOf, coordinates } from "./space.ts";
+import { ceilDiv, constantOf, coordinates, max } from "./space.ts";
 import type { AttendForwardSpec, AttendSpec, KernelShape } from "./templates.ts";
 import { tidy } from "./tidy.ts";
 
@@ -111,15 +111,34 @@ export function forwardBlock(
 export function finishRows(b: Body, spec: AttendForwardSpec, rows: readonly Token[], state: RowState): void {
   rows.forEach((row, r) => {
     const store = (body: Body): void => {
-      const mass = state.mass[r] as ScalarExpr;
-      // The largest logit adds 1, so any row that saw a key has a mass of at least 1.
-      const saw = body.let(lt(f32(0), mass), "saw");
-      const safe = body.let(select(saw, mass, f32(1)), "mass");
-      const share = body.let(select(saw, div(f32(1), safe), f32(0)), "share");
-      spec.lse?.(body, row.at, body.let(select(saw, add(state.top[r] as ScalarExpr, unary("log", safe)), floor)));
+      const { lse, share } = spec.sink ? withSink(body, spec.sink(body, row.at), state, r) : alone(body, state, r);
+      spec.lse?.(body, row.at, lse);
       if (spec.out) state.out.row(body, r, (inner, at, sum) => spec.out?.(inner, { ...row.at, [spec.value.name]: at }, inner.let(mul(sum, share))));
     };
     if (row.exists) b.if(row.exists, store);
     else store(b);
   });
+}
+
+interface Ending {
+  readonly lse: ScalarExpr;
+  /** What the sums of values are multiplied by. */
+  readonly share: ScalarExpr;
+}
+
+function alone(b: Body, state: RowState, r: number): Ending {
+  const mass = state.mass[r] as ScalarExpr;
+  // The largest logit adds 1, so any row that saw a key has a mass of at least 1.
+  const saw = b.let(lt(f32(0), mass), "saw");
+  const safe = b.let(select(saw, mass, f32(1)), "mass");
+  const share = b.let(select(saw, div(f32(1), safe), f32(0)), "share");
+  return { share, lse: b.let(select(saw, add(state.top[r] as ScalarExpr, unary("log", safe)), floor)) };
+}
+
+/** One more logit without a value. The mass is at least 1 then, whatever the row saw. */
+function withSink(b: Body, sink: ScalarExpr, state: RowState, r: number): Ending {
+  const top = b.let(max(state.top[r] as ScalarExpr, sink), "top");
+  const fade = b.let(unary("exp", binary("sub", state.top[r] as ScalarExpr, top)), "fade");
+  const mass = b.let(add(mul(state.mass[r] as ScalarExpr, fade), unary("exp", binary("sub", sink, top))), "mass");
+  return { share: b.let(div(fade, mass), "share"), lse: b.let(add(top, unary("log", mass))) };
 }

@@ -5,8 +5,9 @@ import { derive } from "../scalar/derive.ts";
 import type { ScalarExpr } from "../scalar/expr.ts";
 import { add, and, binary, f32, i32, lt, mapExpr, mul, select, unary } from "../scalar/expr.ts";
 import type { Body, KernelParts, Point, PointFn, SpaceAxis } from "./body.ts";
+import { mergePoint } from "./coords.ts";
 import { constantOf, forEachRun, max, min } from "./space.ts";
-import type { AttendSpec } from "./templates.ts";
+import type { AttendSpec, ScoreTable } from "./templates.ts";
 
 /** Stands for "no logit yet": finite, since WGSL may assume that infinities do not occur. */
 export const floor = f32(-1e30);
@@ -50,10 +51,10 @@ export function loadAttrs(b: Body, spec: AttendSpec, side: "q" | "k", at: Point)
   return out;
 }
 
-/** Attributes that mask or score read on one side, sorted. */
+/** Attributes that mask, score or the index of a table read on one side, sorted. */
 export function attrNames(spec: AttendSpec, side: "q" | "k"): string[] {
   const names = new Set<string>();
-  for (const e of [spec.mask, spec.score])
+  for (const e of [spec.mask, spec.score, ...(spec.tables ?? []).map((t) => t.index)])
     if (e) mapExpr(e, (x) => {
       if (x.kind === "attr" && x.side === side) names.add(x.name);
       return x;
@@ -61,9 +62,15 @@ export function attrNames(spec: AttendSpec, side: "q" | "k"): string[] {
   return [...names].sort();
 }
 
-function bind(e: ScalarExpr, q: Token, k: Token, s?: ScalarExpr): ScalarExpr {
+/** `e` at a pair: its attributes, its head, what the tables hold there, and the logit `s` if it has one. */
+function bind(b: Body, spec: AttendSpec, e: ScalarExpr, q: Token, k: Token, s?: ScalarExpr): ScalarExpr {
   return mapExpr(e, (x) => {
-    if (x.kind === "name" && x.name === "s" && s) return s;
+    if (x.kind === "name") {
+      if (x.name === "s" && s) return s;
+      if (x.name === "head") return mergePoint(spec.heads ?? [], q.at);
+      const table = spec.tables?.find((t) => t.name === x.name);
+      return table ? table.value(b, { ...q.at, ...tablePlace(b, spec, table, q, k) }) : x;
+    }
     if (x.kind !== "attr") return x;
     const value = (x.side === "q" ? q : k).attrs[x.name];
     if (!value) throw new Error(`attend: attribute ${x.side}.${x.name} was not loaded`);
@@ -71,9 +78,15 @@ function bind(e: ScalarExpr, q: Token, k: Token, s?: ScalarExpr): ScalarExpr {
   });
 }
 
+/** The coordinate of a pair along the table's own axis; none where it has no axis. */
+export function tablePlace(b: Body, spec: AttendSpec, table: ScoreTable, q: Token, k: Token): Point {
+  if (!table.axis || !table.index) return {};
+  return { [table.axis.name]: max(i32(0), min(bind(b, spec, table.index, q, k), add(table.axis.size, i32(-1)))) };
+}
+
 /** Whether the query sees the key; undefined when every pair of the block does. */
 export function visible(b: Body, spec: AttendSpec, q: Token, k: Token): ScalarExpr | undefined {
-  const parts = [k.exists, q.exists, spec.mask && bind(spec.mask, q, k)].filter((x) => x !== undefined);
+  const parts = [k.exists, q.exists, spec.mask && bind(b, spec, spec.mask, q, k)].filter((x) => x !== undefined);
   if (parts.length === 0) return undefined;
   return b.let(parts.reduce(and), "see");
 }
@@ -88,14 +101,21 @@ export function ifAny(b: Body, see: readonly (readonly (ScalarExpr | undefined)[
 /** The score of a scaled logit, named. */
 export function scored(b: Body, spec: AttendSpec, q: Token, k: Token, dot: ScalarExpr): ScalarExpr {
   const s = b.let(mul(dot, f32(spec.scale)), "s");
-  return spec.score ? b.let(bind(spec.score, q, k, s), "score") : s;
+  return spec.score ? b.let(bind(b, spec, spec.score, q, k, s), "score") : s;
 }
 
 /** d score / d dot: the score's derivative by its logit times the scale. */
 export function scoreSlope(b: Body, spec: AttendSpec, q: Token, k: Token, dot: ScalarExpr): ScalarExpr {
   if (!spec.score) return f32(spec.scale);
   const s = b.let(mul(dot, f32(spec.scale)), "s");
-  return mul(bind(derive(spec.score, "s"), q, k, s), f32(spec.scale));
+  return mul(bind(b, spec, derive(spec.score, "s"), q, k, s), f32(spec.scale));
+}
+
+/** d score / d what the score reads from a table. */
+export function tableSlope(b: Body, spec: AttendSpec, table: ScoreTable, q: Token, k: Token, dot: ScalarExpr): ScalarExpr {
+  if (!spec.score) return f32(0);
+  const s = b.let(mul(dot, f32(spec.scale)), "s");
+  return bind(b, spec, derive(spec.score, table.name), q, k, s);
 }
 
 export const orElse = (see: ScalarExpr | undefined, value: ScalarExpr, otherwise: ScalarExpr): ScalarExpr =>

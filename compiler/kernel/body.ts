@@ -2,6 +2,7 @@
 // Templates (product, attention, row, ...) know coordinates on named axes; fusion knows tensors. They meet in `PointFn` (the
 // value at a point, emitting its loads) and `SinkFn` (what to do with a result at a point: epilogue maps, then stores).
 
+import { scalarOf } from "../graph/tensor.ts";
 import type { ScalarExpr, ScalarType } from "../scalar/expr.ts";
 import { add, builtin, i32, mul, name as ref } from "../scalar/expr.ts";
 import type { LocalArray, Operand, Stmt, StorageType } from "./kernel.ts";
@@ -102,8 +103,8 @@ export class Body {
     if (!op) throw new Error(`no operand ${operand}`);
     const n = this.parts.fresh("x");
     this.#bind(n);
-    this.stmts.push({ kind: "load", name: n, type: op.dtype, from: operand, index });
-    return ref(n, op.dtype);
+    this.stmts.push({ kind: "load", name: n, type: scalarOf(op.dtype), from: operand, index });
+    return ref(n, scalarOf(op.dtype));
   }
 
   store(operand: string, index: ScalarExpr, value: ScalarExpr): void {

@@ -9,6 +9,7 @@ import { add, and, binary, bool, f32, i32, mul, select, sub, u32, unary } from "
 import type { Body, KernelParts, Point, PointFn, SpaceAxis } from "./body.ts";
 import { elementIndex, spaceSize } from "./body.ts";
 import { children } from "../scalar/expr.ts";
+import { roundHalf } from "../scalar/half.ts";
 import { coordinate, dimExpr, mergePoint, pointKey, spaceAxis, splitPoint } from "./coords.ts";
 import type { StorageType } from "./kernel.ts";
 import { randomPoint } from "./random_point.ts";
@@ -126,7 +127,11 @@ export class Evaluator {
       case "neg": case "abs": case "exp": case "log": case "sqrt": case "rsqrt": case "tanh": case "sigmoid": case "sin": case "cos":
       case "floor": case "not":
         return unary(node.op, value(0));
-      case "cast": return cast(value(0), node.attrs.dtype);
+      case "cast": {
+        // What is stored as f16 has been rounded by its store.
+        const rounded = node.attrs.dtype === "f16" && (this.#sources.storage(arg(0))?.dtype ?? this.node(arg(0)).type.dtype) === "f16";
+        return rounded ? value(0) : cast(value(0), node.attrs.dtype);
+      }
       case "add":
         if (this.#absent(arg(0))) return value(1);
         if (this.#absent(arg(1))) return value(0);
@@ -208,13 +213,14 @@ export class Evaluator {
 const clamp = (e: ScalarExpr, last: ScalarExpr): ScalarExpr => binary("max", i32(0), binary("min", e, last));
 
 export function constant(value: number, dtype: DType): ScalarExpr {
-  return dtype === "f32" ? f32(value) : dtype === "i32" ? i32(value) : dtype === "u32" ? u32(value) : bool(value !== 0);
+  return dtype === "f32" || dtype === "f16" ? f32(dtype === "f16" ? roundHalf(value) : value) : dtype === "i32" ? i32(value) : dtype === "u32" ? u32(value) : bool(value !== 0);
 }
 
 export function cast(e: ScalarExpr, to: DType): ScalarExpr {
   if (e.type === to) return e;
   if (e.type === "bool") return select(e, constant(1, to), constant(0, to));
   if (to === "bool") return binary("ne", e, constant(0, e.type));
+  if (to === "f16") return unary("to_f16", unary("to_f32", e));
   const op: UnaryOp = `to_${to}`;
   return unary(op, e);
 }

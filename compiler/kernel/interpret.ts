@@ -2,14 +2,14 @@
 // workgroup run in lockstep between barriers. Found on the way: accesses out of bounds, races between invocations, reads
 // of what nobody wrote, barriers that not all invocations reach. The oracle for every backend; compiles to JavaScript.
 
-import type { ScalarType } from "../scalar/expr.ts";
+import { roundHalf } from "../scalar/half.ts";
 import type { KernelFault } from "./fault.ts";
 import { FaultSignal } from "./fault.ts";
 import { kernelCode } from "./interpret_code.ts";
 import type { KernelCode } from "./interpret_code.ts";
 import type { Clock } from "./interpret_shadow.ts";
 import { Shadow } from "./interpret_shadow.ts";
-import type { Dispatch, Kernel, Program, ProgramStep, Stmt } from "./kernel.ts";
+import type { Dispatch, Kernel, Program, ProgramStep, Stmt, StorageType } from "./kernel.ts";
 import { expandLaneReduce } from "./lane_reduce.ts";
 import { stmtText } from "./print.ts";
 import type { Lengths } from "./sizes.ts";
@@ -27,7 +27,8 @@ export type RunResult =
   | { readonly ok: true; readonly tensors: Record<string, TensorData> }
   | { readonly ok: false; readonly fault: KernelFault };
 
-const arrayTypes = { f32: Float32Array, i32: Int32Array, u32: Uint32Array, bool: Uint8Array } as const;
+/** f16 elements are kept as f32 that f16 has. */
+const arrayTypes = { f32: Float32Array, f16: Float32Array, i32: Int32Array, u32: Uint32Array, bool: Uint8Array } as const;
 
 /** Runs every step, repeats included. Inputs and state are given by name; temps and outputs are made. State is written in place. */
 export function runProgram(program: Program, tensors: Tensors, lengths: Lengths, options: RunOptions = {}): RunResult {
@@ -94,6 +95,8 @@ interface Context {
   readonly arrays: readonly (readonly (TensorData | Uint8Array)[])[];
   readonly arrayWritten: readonly (readonly Uint8Array[])[];
   readonly arrayShadows: readonly (Shadow | undefined)[];
+  /** For code: rounds what f16 storage takes. */
+  readonly f16: (x: number) => number;
   readonly fault: (kind: KernelFault["kind"], statement: number, index: number, ...place: number[]) => never;
 }
 
@@ -158,6 +161,7 @@ class Machine {
       arrays,
       arrayWritten: compiled.kernel.arrays.map((a) => perLane(a.space === "shared", () => new Uint8Array(a.size))),
       arrayShadows: compiled.kernel.arrays.map((a) => (a.space === "shared" && this.#checks ? new Shadow(a.size, this.#clock, false) : undefined)),
+      f16: roundHalf,
       fault: (kind, statement, index, ...place) => {
         throw new FaultSignal(describe(kind, compiled, d, data, statement, index, place));
       },
@@ -244,9 +248,9 @@ function describe(
   };
 }
 
-/** The scalar types an array may hold, for callers that make inputs. */
-export const dataOf = (dtype: Exclude<ScalarType, "bool">, values: ArrayLike<number>): TensorData => {
+/** An array of a storage type, for callers that make inputs. */
+export const dataOf = (dtype: StorageType, values: ArrayLike<number>): TensorData => {
   const made = new arrayTypes[dtype](values.length);
-  made.set(values);
+  made.set(dtype === "f16" ? Float32Array.from(values, roundHalf) : values);
   return made;
 };

@@ -1,6 +1,7 @@
 // In: a kernel without lane reductions. Out: JavaScript text that runs one invocation, with every access checked. A kernel
 // with barriers becomes a generator that yields at each barrier. f32 operations round, integers wrap, as on a device.
 
+import { scalarOf } from "../graph/tensor.ts";
 import type { ScalarExpr, ScalarType } from "../scalar/expr.ts";
 import type { Kernel, Stmt } from "./kernel.ts";
 import { hasBarrier } from "./lane_reduce.ts";
@@ -71,7 +72,7 @@ class Coder {
       if (a.space === "shared") this.#lines.push(`const sa${i} = ctx.arrays[${i}][0], sw${i} = ctx.arrayWritten[${i}][0], sg${i} = ctx.arrayShadows[${i}];`);
       else this.#lines.push(`const pa${i} = ctx.arrays[${i}], pw${i} = ctx.arrayWritten[${i}];`);
     });
-    this.#lines.push("const fault = ctx.fault;");
+    this.#lines.push("const fault = ctx.fault, f16 = ctx.f16;");
     this.#lines.push(`return function${barriers ? "*" : ""} (groupx, groupy, groupz, lanex, laney, lanez, self, lane) {`);
     kernel.arrays.forEach((a, i) => {
       if (a.space !== "private") return;
@@ -148,7 +149,7 @@ class Coder {
         const at = this.#index(s.index, `z${i}`, n);
         if (shadowed.has(s.from)) this.#fail("race", `g${i}.read(${at}, self)`, n, at);
         if (mapped.has(s.from)) this.#fail("uninitialised", `m${i}[${at}] === 0`, n, at);
-        out.push(`const ${this.#bind(s.name)} = ${reinterpret(`d${i}[${at}]`, this.#kernel.operands[i]?.dtype ?? "f32", s.type)};`);
+        out.push(`const ${this.#bind(s.name)} = ${reinterpret(this.#kernel.operands[i]?.dtype === "f16" ? `f16(d${i}[${at}])` : `d${i}[${at}]`, scalarOf(this.#kernel.operands[i]?.dtype ?? "f32"), s.type)};`);
         return;
       }
       case "store": {
@@ -159,7 +160,7 @@ class Coder {
         const at = this.#index(s.index, `z${i}`, n);
         if (shadowed.has(s.to)) this.#fail("race", `g${i}.write(${at}, self)`, n, at);
         if (mapped.has(s.to)) out.push(`m${i}[${at}] = 1;`);
-        out.push(`d${i}[${at}] = ${s.value.type === "bool" ? `${value} ? 1 : 0` : value};`);
+        out.push(`d${i}[${at}] = ${s.value.type === "bool" ? `${value} ? 1 : 0` : this.#kernel.operands[i]?.dtype === "f16" ? `f16(${value})` : value};`);
         return;
       }
       case "aload": {
@@ -257,6 +258,7 @@ function unaryJs(e: ScalarExpr & { kind: "unary" }, c: Coder): string {
     case "sigmoid": return `sigmoid(${a})`;
     case "floor": return `Math.floor(${a})`;
     case "not": return type === "bool" ? `(!${a})` : type === "u32" ? `(~${a} >>> 0)` : `(~${a})`;
+    case "to_f16": return type === "bool" ? `(${a} ? 1 : 0)` : `f16(${a})`;
     case "to_f32": return type === "bool" ? `(${a} ? 1 : 0)` : `fr(${a})`;
     case "to_i32": return type === "bool" ? `(${a} ? 1 : 0)` : type === "f32" ? `f2i(${a})` : `(${a} | 0)`;
     case "to_u32": return type === "bool" ? `(${a} ? 1 : 0)` : type === "f32" ? `f2u(${a})` : `(${a} >>> 0)`;

@@ -5,8 +5,8 @@
 import type { ScalarExpr, ScalarType } from "../scalar/expr.ts";
 import type { Origin } from "../graph/graph.ts";
 
-/** Storage dtypes: bools live as u32 0 or 1. */
-export type StorageType = "f32" | "i32" | "u32";
+/** Storage dtypes: bools live as u32 0 or 1. A load from f16 gives an f32; a store rounds to the nearest, held to +-65504. */
+export type StorageType = "f32" | "f16" | "i32" | "u32";
 
 export interface Operand {
   /** Unique in the kernel. */
@@ -103,11 +103,13 @@ export interface Target {
   readonly products: "registers" | "tiles";
   /** Property of the adapter; 0 when unknown, and then never relied on. */
   readonly subgroupSize: number;
+  /** Halves are elements of their own (feature `shader-f16`); else two share a u32 word and stores are atomic. */
+  readonly f16: boolean;
 }
 
 export const guaranteed: Target = {
   name: "guaranteed", storageBuffers: 8, workgroupBytes: 16384, invocations: 256, bindingBytes: 134217728,
-  gridPerDimension: 65535, products: "tiles", subgroupSize: 0,
+  gridPerDimension: 65535, products: "tiles", subgroupSize: 0, f16: false,
 };
 
 export const software: Target = { ...guaranteed, name: "software", products: "registers" };

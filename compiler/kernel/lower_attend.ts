@@ -1,8 +1,11 @@
 // In: a group of attention results with equal operands. Out: one dispatch through the attention templates: forward makes the
-// output and the log-sum-exp together, backward dq, or dk and dv together. Refuses nothing.
+// output and the log-sum-exp together, backward dq, or dk and dv together, or one table's gradient in two. Refuses nothing.
 
 import type { Axis, Node, NodeId } from "../graph/graph.ts";
-import type { AttendAttrs } from "../graph/ops.ts";
+import { firstTableOf } from "../graph/infer.ts";
+import type { AttendAttrs, AttendTable } from "../graph/ops.ts";
+import { i32 } from "../scalar/expr.ts";
+import { addPieces, tablePieces } from "./attention_table.ts";
 import type { PointFn, SinkFn } from "./body.ts";
 import { KernelParts } from "./body.ts";
 import { spaceAxis } from "./coords.ts";
@@ -11,7 +14,7 @@ import type { Group } from "./group.ts";
 import type { ProgramStep } from "./kernel.ts";
 import type { Lowering } from "./lowering.ts";
 import { dispatchOf, groupEvaluator } from "./lowering.ts";
-import type { AttendSpec, KernelShape } from "./templates.ts";
+import type { AttendSpec, KernelShape, ScoreTable } from "./templates.ts";
 
 export function lowerAttend(low: Lowering, g: Group): ProgramStep[] {
   const node = g.members[0]?.work.node as Node;
@@ -21,6 +24,7 @@ export function lowerAttend(low: Lowering, g: Group): ProgramStep[] {
   const axis = (i: number, name: string) => spaceAxis(typeOf(i).find((x) => x.name === name) as Axis);
   const backward = g.kind !== "attend";
   const first = backward ? 6 : 3;
+  const firstTable = firstTableOf(attrs, first);
   const around = typeOf(0).filter((x) => x.name !== attrs.query && x.name !== attrs.width);
   const ofKeys = new Set(typeOf(1).map((x) => x.name));
   const attrFns = (ev: Evaluator, names: readonly string[], from: number): Record<string, PointFn> =>
@@ -32,6 +36,11 @@ export function lowerAttend(low: Lowering, g: Group): ProgramStep[] {
     q: ev.fn(arg(0)), k: ev.fn(arg(1)), v: ev.fn(arg(2)),
     ...(attrs.mask ? { mask: attrs.mask } : {}), ...(attrs.score ? { score: attrs.score } : {}),
     qAttr: attrFns(ev, attrs.queryAttrs, first), kAttr: attrFns(ev, attrs.keyAttrs, first + attrs.queryAttrs.length),
+    ...(attrs.heads ? { heads: attrs.heads.map((n) => axis(0, n)) } : {}),
+    ...(attrs.tables ? { tables: attrs.tables.map((t, i) => scoreTable(ev, t, firstTable + i)) } : {}),
+  });
+  const scoreTable = (ev: Evaluator, t: AttendTable, i: number): ScoreTable => ({
+    name: t.name, value: ev.fn(arg(i)), ...(t.axis !== undefined && t.index ? { axis: axis(i, t.axis), index: t.index } : {}),
   });
   const sink = (ev: Evaluator, op: Node["op"]): SinkFn | undefined => {
     const m = g.members.find((x) => x.work.node.op === op);
@@ -46,13 +55,34 @@ export function lowerAttend(low: Lowering, g: Group): ProgramStep[] {
   if (!backward) return [kernel("attend", (parts, ev) => {
     const out = sink(ev, "attend");
     const lse = sink(ev, "attend_lse");
-    return low.templates.attendForward(parts, { ...specOf(ev), ...(out ? { out } : {}), ...(lse ? { lse } : {}) }, low.target);
+    const last = attrs.sink ? { sink: ev.fn(arg(node.args.length - 1)) } : {};
+    return low.templates.attendForward(parts, { ...specOf(ev), ...(out ? { out } : {}), ...(lse ? { lse } : {}), ...last }, low.target);
   })];
   const given = (ev: Evaluator) => ({ ...specOf(ev), out: ev.fn(arg(3)), lse: ev.fn(arg(4)), dout: ev.fn(arg(5)) });
   if (g.kind === "attend_dq") return [kernel("attend dq", (parts, ev) => {
     const dq = sink(ev, "attend_dq");
     return low.templates.attendBackward(parts, { ...given(ev), ...(dq ? { dq } : {}) }, low.target);
   })];
+  if (node.op === "attend_dtable") {
+    const table = attrs.tables?.[node.attrs.table] as AttendTable;
+    const own = typeOf(firstTable + node.attrs.table).map(spaceAxis);
+    const piece = { name: "piece'", size: i32(tablePieces) };
+    const rows = around.map(spaceAxis);
+    const shares = low.temp(`pieces.${node.id}`, { dtype: "f32", axes: [...rows, piece, ...own.filter((x) => x.name === table.axis)] });
+    return [
+      kernel("attend table", (parts, ev) => {
+        const spec = given(ev);
+        return low.templates.attendTable(parts, {
+          ...spec, piece, table: spec.tables?.[node.attrs.table] as ScoreTable,
+          load: (b, at) => ev.load(b, shares, at), store: (b, at, value) => ev.store(b, shares, at, value),
+        }, low.target);
+      }),
+      kernel("attend table sum", (parts, ev) => addPieces(parts, {
+        kept: own, summed: [...rows.filter((x) => !own.some((y) => y.name === x.name)), piece],
+        value: (b, at) => ev.load(b, shares, at), sink: (b, at, value) => sink(ev, "attend_dtable")?.(b, at, value),
+      })),
+    ];
+  }
   // Every key needs the delta of every query: made once a query, for a small dispatch that joins the one of dq.
   const delta = low.temp(`delta.${node.id}`, { dtype: "f32", axes: around.concat(typeOf(0).filter((x) => x.name === attrs.query)).map(spaceAxis) });
   return [

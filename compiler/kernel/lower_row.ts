@@ -4,6 +4,7 @@
 // pass of a long sum into pieces. Values that a later stage needs again are computed again. Refuses nothing.
 
 import type { Node, NodeId } from "../graph/graph.ts";
+import { scalarOf } from "../graph/tensor.ts";
 import type { ScalarExpr } from "../scalar/expr.ts";
 import { add, and, binary, builtin, f32, i32, lt, mul, select } from "../scalar/expr.ts";
 import { pieces } from "./analysis.ts";
@@ -113,7 +114,7 @@ function planPasses(low: Lowering, g: Group, evaluator: Evaluator, results: Map<
       });
       known.set(node.id, ready + 2);
     } else {
-      const zero: ScalarExpr = node.type.dtype === "f32" ? f32(0) : { kind: "const", type: node.type.dtype, value: 0 };
+      const zero: ScalarExpr = node.type.dtype === "f32" ? f32(0) : { kind: "const", type: scalarOf(node.type.dtype), value: 0 };
       const value = node.op === "dot" ? (b: Body, at: Point): ScalarExpr => mul(operand(b, at), evaluator.value(b, arg(1), placed(m, at))) : operand;
       tasks.push(node.op === "amax"
         ? { pass: ready, op: "max", start: lowest(node.type.dtype), value, done }
@@ -243,7 +244,7 @@ export function lowerPartial(low: Lowering, g: Group): ProgramStep[] {
   const outer = to.axes.slice(0, -1);
   const long = spaceSize(inner);
   const op = node.op === "amax" ? "max" : "add";
-  const start = op === "max" ? lowest(node.type.dtype) : node.type.dtype === "f32" ? f32(0) : ({ kind: "const", type: node.type.dtype, value: 0 } as const);
+  const start = op === "max" ? lowest(node.type.dtype) : node.type.dtype === "f32" ? f32(0) : ({ kind: "const", type: scalarOf(node.type.dtype), value: 0 } as const);
   const piece = b.parts.fresh("piece");
   const register = low.target.products === "registers";
   const width = register ? 4 : Math.min(256, low.target.invocations);

@@ -3,6 +3,7 @@
 // indices, cheap next to the products of a model whose vocabulary is a few thousand; larger tables want a group-by.
 
 import type { Axis, Node, NodeId, NodeOf } from "../graph/graph.ts";
+import { scalarOf } from "../graph/tensor.ts";
 import type { ScalarExpr } from "../scalar/expr.ts";
 import { add, binary, builtin, i32, mul } from "../scalar/expr.ts";
 import type { Point, SpaceAxis } from "./body.ts";
@@ -37,7 +38,7 @@ export function lowerScatter(low: Lowering, g: Group): ProgramStep[] {
   const total = mul(rows.size, i32(share));
   const range = groupRange(ceilBy(total, workgroup), low.target);
   const i = b.let(add(mul(range.index, i32(workgroup)), builtin("lane.x")), "at");
-  const zero: ScalarExpr = { kind: "const", type: to.dtype === "bool" ? "u32" : to.dtype, value: 0 };
+  const zero: ScalarExpr = { kind: "const", type: to.dtype === "bool" ? "u32" : scalarOf(to.dtype), value: 0 };
 
   /** Visits this invocation's columns of the row. */
   const columns = (body: Body, first: ScalarExpr, visit: (body: Body, at: Point) => void): void => {

@@ -2,6 +2,7 @@
 // kernel parts and a shape. The files lower_*.ts each turn one kind of group into steps.
 
 import type { NodeId, Origin } from "../graph/graph.ts";
+import { scalarOf } from "../graph/tensor.ts";
 import type { ScalarExpr } from "../scalar/expr.ts";
 import { add, and, binary, builtin, div, f32, i32, lt, mul } from "../scalar/expr.ts";
 import type { Analysis } from "./analysis.ts";
@@ -68,9 +69,9 @@ export function groupEvaluator(low: Lowering, g: Group, parts: KernelParts, boun
   );
 }
 
-const zeroOf = (s: Storage): ScalarExpr => (s.dtype === "f32" ? f32(0) : { kind: "const", type: s.dtype, value: 0 });
+const zeroOf = (s: Storage): ScalarExpr => (s.dtype === "f32" ? f32(0) : { kind: "const", type: scalarOf(s.dtype), value: 0 });
 export const lowest = (dtype: Storage["dtype"]): ScalarExpr =>
-  dtype === "f32" ? f32(-3.4028234663852886e38) : { kind: "const", type: dtype, value: dtype === "i32" ? -2147483648 : 0 };
+  dtype === "f32" ? f32(-3.4028234663852886e38) : { kind: "const", type: scalarOf(dtype), value: dtype === "i32" ? -2147483648 : 0 };
 
 /** The value a var has now, under a name of its own. */
 export function snapshot(b: Body, v: ScalarExpr): ScalarExpr {

@@ -76,11 +76,11 @@ const oneOf = <T extends string>(c: Cursor, all: readonly T[], what: string): T 
   return all.find((x) => x === word) ?? c.fail(what);
 };
 
-const storage: readonly StorageType[] = ["f32", "i32", "u32"];
+const storage: readonly StorageType[] = ["f32", "f16", "i32", "u32"];
 
 function readTensor(c: Cursor): ProgramTensor {
   const name = c.name();
-  const dtype = oneOf(c, storage, "f32, i32 or u32");
+  const dtype = oneOf(c, storage, "f32, f16, i32 or u32");
   const kind = oneOf(c, ["input", "state", "temp", "output"] as const, "input, state, temp or output");
   const size = readExprAt(c);
   const axes: { name: string; size: ScalarExpr }[] = [];
@@ -126,7 +126,7 @@ function readKernelAt(lines: Lines): Kernel {
     workgroup: (c) => { workgroup = [integer(c), integer(c), integer(c)]; },
     grid: (c) => { grid = [readExprAt(c), readExprAt(c), readExprAt(c)]; },
     operand: (c) => void operands.push({
-      name: c.name(), dtype: oneOf(c, storage, "f32, i32 or u32"), access: oneOf(c, ["read", "write", "readwrite"] as const, "read, write or readwrite"), size: readExprAt(c),
+      name: c.name(), dtype: oneOf(c, storage, "f32, f16, i32 or u32"), access: oneOf(c, ["read", "write", "readwrite"] as const, "read, write or readwrite"), size: readExprAt(c),
     }),
     array: (c) => void arrays.push({ name: c.name(), dtype: oneOf(c, scalarTypes, "a scalar type"), size: integer(c), space: oneOf(c, ["shared", "private"] as const, "shared or private") }),
     origin: (c) => void origins.push(JSON.parse(rest(c)) as Origin),

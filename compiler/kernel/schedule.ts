@@ -91,7 +91,7 @@ function lowerGroup(low: Lowering, g: Group): ProgramStep[] {
     case "row": case "reduce": return lowerRow(low, g);
     case "partial": return lowerPartial(low, g);
     case "product": return lowerProduct(low, g);
-    case "attend": case "attend_dq": case "attend_dkv": return lowerAttend(low, g);
+    case "attend": case "attend_dq": case "attend_dkv": case "attend_dtable": return lowerAttend(low, g);
     case "ce": return lowerCrossEntropy(low, g);
     case "scatter": return lowerScatter(low, g);
   }

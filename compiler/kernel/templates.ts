@@ -1,5 +1,5 @@
 // What fusion asks of the kernel templates. One interface a template, in coordinates of named axes; no tensors, no graph.
-// Implementations: product.ts, attention_forward.ts, attention_backward.ts, cross_entropy.ts, gathered in all_templates.ts.
+// Implementations: product.ts, attention_forward.ts, attention_backward.ts, attention_table.ts, cross_entropy.ts, gathered in all_templates.ts.
 
 import type { ScalarExpr } from "../scalar/expr.ts";
 import type { KernelParts, PointFn, SinkFn, SpaceAxis } from "./body.ts";
@@ -50,11 +50,25 @@ export interface AttendSpec {
   /** Attribute values, at outer (batch) and query / key coordinates, by attribute name. */
   readonly qAttr: Readonly<Record<string, PointFn>>;
   readonly kAttr: Readonly<Record<string, PointFn>>;
+  /** Axes among outer and group that the name `head` of mask and score counts, major first. */
+  readonly heads?: readonly SpaceAxis[];
+  /** What the score reads by further names. */
+  readonly tables?: readonly ScoreTable[];
+}
+
+/** A table of the score: its value at outer and group coordinates and, where it has an axis, at `index` held inside it. */
+export interface ScoreTable {
+  readonly name: string;
+  readonly value: PointFn;
+  readonly axis?: SpaceAxis;
+  readonly index?: ScalarExpr;
 }
 
 export interface AttendForwardSpec extends AttendSpec {
   readonly out?: SinkFn; // outer, group, query, value
   readonly lse?: SinkFn; // outer, group, query
+  /** A logit that joins the sum of every row and brings no value. */
+  readonly sink?: PointFn; // outer, group
 }
 
 export interface AttendBackwardSpec extends AttendSpec {
@@ -68,6 +82,20 @@ export interface AttendBackwardSpec extends AttendSpec {
    *  making it again for every pair of query and key (which costs it about half its speed). Optional on both sides. */
   readonly deltaSink?: SinkFn; // outer, group, query; with dq
   readonly delta?: PointFn; // outer, group, query; with dk, dv
+}
+
+/** The gradient of one table, in as many pieces as `piece` has: each is the sum over its own share of the query rows. */
+export interface AttendTableSpec extends AttendSpec {
+  readonly out: PointFn; // outer, group, query, value
+  readonly lse: PointFn; // outer, group, query
+  readonly dout: PointFn; // outer, group, query, value
+  /** Which of `tables`. */
+  readonly table: ScoreTable;
+  /** Of constant size. */
+  readonly piece: SpaceAxis;
+  /** Where the sums go, and where large ones are kept on the way: outer, group, piece, and the table's axis if it has one. */
+  readonly load: PointFn;
+  readonly store: SinkFn;
 }
 
 /** Softmax row pass over a chunk of logits, in place: loss and dlogits. */
@@ -87,5 +115,6 @@ export interface Templates {
   attendForward(parts: KernelParts, spec: AttendForwardSpec, target: Target): KernelShape;
   /** The query side (dq) when spec.dq is set, else the key side (dk, dv): two kernels, two calls. With neither: delta alone. */
   attendBackward(parts: KernelParts, spec: AttendBackwardSpec, target: Target): KernelShape;
+  attendTable(parts: KernelParts, spec: AttendTableSpec, target: Target): KernelShape;
   crossEntropyRows(parts: KernelParts, spec: CrossEntropyRowSpec, target: Target): KernelShape;
 }

@@ -4,6 +4,7 @@
 
 import { dimConst, dimMul, dimText } from "../dim/dim.ts";
 import type { Axis, Node, NodeId } from "../graph/graph.ts";
+import { scalarOf } from "../graph/tensor.ts";
 import type { ScalarExpr } from "../scalar/expr.ts";
 import { name } from "../scalar/expr.ts";
 import type { Analysis, Unit } from "./analysis.ts";
@@ -58,7 +59,7 @@ export function readsAt(a: Analysis, roots: readonly { readonly id: NodeId; read
     const n = a.graph.nodes[id] as Node;
     if (!isLeaf(n) && !a.unitOf.has(id)) return undefined;
     reads.push({ id, at: Object.fromEntries(n.type.axes.map((x) => [x.name, at[x.name] as ScalarExpr])) });
-    return name(`read:${id}`, n.type.dtype);
+    return name(`read:${id}`, scalarOf(n.type.dtype));
   });
   const b = new Body(parts);
   for (const r of roots) evaluator.value(b, r.id, r.at);

@@ -12,7 +12,7 @@ const bits: readonly ScalarType[] = ["i32", "u32", "bool"];
 
 const unaryTypes: Readonly<Record<UnaryOp, readonly ScalarType[]>> = {
   neg: numbers, abs: ["f32", "i32"], exp: floats, log: floats, sqrt: floats, rsqrt: floats, tanh: floats, sigmoid: floats,
-  sin: floats, cos: floats, floor: numbers, not: bits, to_f32: all, to_i32: all, to_u32: all, bits_f32: integers, bits_u32: numbers,
+  sin: floats, cos: floats, floor: numbers, not: bits, to_f32: all, to_f16: all, to_i32: all, to_u32: all, bits_f32: integers, bits_u32: numbers,
 };
 
 const binaryTypes: Readonly<Record<BinaryOp, readonly ScalarType[]>> = {

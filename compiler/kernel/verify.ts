@@ -3,6 +3,7 @@
 // Bounds are proven in bounds.ts; an access that cannot be proven is no error, it only keeps robustness checks on.
 
 import type { ScalarExpr, ScalarType } from "../scalar/expr.ts";
+import { scalarOf } from "../graph/tensor.ts";
 import { children } from "../scalar/expr.ts";
 import type { Kernel, Program, ProgramStep, Stmt, Target } from "./kernel.ts";
 import { dispatchAccess } from "./memory.ts";
@@ -110,10 +111,10 @@ class KernelCheck {
         else if (op.access === (s.kind === "load" ? "write" : "read")) bad(`${name} may only be ${op.access === "read" ? "read" : "written"}`);
         if (s.kind === "load") {
           names.set(s.name, { type: s.type, mutable: false });
-          if (op && s.type !== op.dtype && !(s.type === "bool" && op.dtype !== "f32")) bad(`${name} is ${op.dtype}, not ${s.type}`);
+          if (op && s.type !== scalarOf(op.dtype) && !(s.type === "bool" && scalarOf(op.dtype) !== "f32")) bad(`${name} is ${op.dtype}, not ${s.type}`);
         } else {
           this.#expr(s.value, names, undefined, s);
-          if (op && s.value.type !== op.dtype && !(s.value.type === "bool" && op.dtype !== "f32")) bad(`${name} is ${op.dtype}, the value ${s.value.type}`);
+          if (op && s.value.type !== scalarOf(op.dtype) && !(s.value.type === "bool" && scalarOf(op.dtype) !== "f32")) bad(`${name} is ${op.dtype}, the value ${s.value.type}`);
         }
         break;
       }

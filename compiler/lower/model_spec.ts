@@ -45,7 +45,8 @@ export function modelSpec(model: Model, layout: ParameterLayout, cache: ModelSpe
       fields: t.fields.map((f) => ({ name: f.name, stream: f.stream })),
       items: t.items.map((i) => item(model, i)),
     })),
-    attributes: model.attributes.map((a) => ({ name: a.name, fallback: a.fallback })),
+    // A formula is put in wherever it is read.
+    attributes: model.attributes.filter((a) => !a.formula).map((a) => ({ name: a.name, fallback: a.fallback })),
     processes: model.processes.map((p) => {
       if (p.kind === "other") throw new Error(`process ${p.name} is not built`);
       return { name: p.name, stream: p.stream, kind: p.kind, schedule: p.schedule, predict: p.predict, levels: p.levels };
@@ -73,6 +74,6 @@ function streamSpec(s: Stream): StreamSpec {
 function item(model: Model, i: ModelItem): TaskItem {
   if (i.kind === "repeat") throw new Error("repetition in a task is not built");
   const drop = { drop: i.drop, dropGroup: i.dropGroup };
-  if (i.kind === "literal") return { kind: "literal", text: i.name, id: i.id, stream: model.streams.find((s) => s.kind === "text" && !s.beside)?.id ?? 0, ...drop };
+  if (i.kind === "literal") return { kind: "literal", text: i.name, id: i.id, stream: model.streams.find((s) => s.kind === "text" && !s.beside)?.id ?? 0, ...(i.attributes ? { attributes: i.attributes } : {}), ...drop };
   return { kind: i.kind, field: i.field, stream: i.stream, attributes: i.attributes, ...drop };
 }

@@ -96,7 +96,7 @@ function stepWeight(o: OpsOn, e: ScalarExpr, step: () => NodeId): NodeId {
       const a = stepWeight(o, e.a, step);
       if (e.op === "to_f32") return o.cast(a, "f32");
       if (e.op === "to_i32") return o.cast(a, "i32");
-      if (e.op === "to_u32" || e.op === "bits_f32" || e.op === "bits_u32") throw new Error(`loss weight: ${e.op}`);
+      if (e.op === "to_u32" || e.op === "to_f16" || e.op === "bits_f32" || e.op === "bits_u32") throw new Error(`loss weight: ${e.op}`);
       return o.un(e.op, a);
     }
     case "binary":

@@ -1,27 +1,46 @@
 // A small sample of a task, as a table of token attributes: what masks are drawn on, and where witnesses are looked for.
-// In: a Model and one of its tasks. Out: tokens with labels. Lengths are short: four tokens of text, at most four patches.
+// In: a Model, one of its tasks, and how long the sample is to be. Out: tokens with labels, in the order of the row.
+// Unless told: four tokens of text, the corner of an image, one document, no padding. Asks nothing of the data.
 
+import { evalExpr } from "../scalar/eval.ts";
 import type { Model, Stream, Task, TaskItem } from "../types/model.ts";
 
 export interface ExampleToken {
-  /** As a reader would write it: `<bos>`, `caption`, `picture`. */
+  /** As a reader would write it: `<bos>`, `caption`, `picture`; `pad` for padding. */
   readonly label: string;
+  /** Number of the item in the task, the same in every document; -1 for padding. */
   readonly item: number;
+  /** Place within the item, from 0. */
+  readonly index: number;
   readonly role: "given" | "predict" | "literal";
   readonly stream: string;
   readonly attributes: Readonly<Record<string, number>>;
 }
 
+export interface SampleOptions {
+  /** Tokens of a field, by its name; of an image field, at most so many patches. */
+  readonly lengths?: Readonly<Record<string, number>>;
+  /** Tokens of every text that `lengths` does not name. */
+  readonly text?: number;
+  /** At most so many patches of an image, those of its upper left corner. */
+  readonly patches?: number;
+  /** Samples of the task that lie in the row, one after the other. */
+  readonly documents?: number;
+  /** Empty places at the end of the row. */
+  readonly padding?: number;
+}
+
 const TEXT = 4;
 const PATCHES = 4;
 
-/** Rows and columns of the example of a stream: a corner of the grid. */
-function grid(s: Stream): { count: number; cols: number } {
-  if (s.kind !== "continuous" || s.tokenizer.kind !== "patches") return { count: TEXT, cols: 0 };
+/** Rows and columns of the example of a stream: a corner of the grid of at most `most` patches, as square as may be. */
+function grid(s: Stream, most: number): { count: number; cols: number } {
+  if (s.tokenizer.kind !== "patches") return { count: most, cols: 0 };
   const { patch, height, width } = s.tokenizer;
-  const rows = Math.min(2, height / patch);
-  const cols = Math.min(Math.floor(PATCHES / rows), width / patch);
-  return { count: rows * cols, cols };
+  const [high, wide] = [height / patch, width / patch];
+  if (high * wide <= most) return { count: high * wide, cols: wide };
+  const cols = Math.min(wide, Math.max(Math.floor(Math.sqrt(most)), Math.floor(most / high)));
+  return { count: Math.floor(most / cols) * cols, cols };
 }
 
 /** The items of the sequence itself, repetitions taken apart. */
@@ -35,23 +54,55 @@ export function roleOf(model: Model, items: readonly TaskItem[], index: number):
   return item?.kind === "literal" && before?.kind === "predict" && model.streams.find((s) => s.name === before.stream)?.kind === "text" ? 1 : 0;
 }
 
-export function exampleOf(model: Model, task: Task): ExampleToken[] {
+/** How many tokens the example has, without making them. */
+export function exampleLength(model: Model, task: Task, options: SampleOptions = {}): number {
+  const one = flat(task.items).reduce((n, item) => n + sizeOf(model, item, options).count, 0);
+  return one * (options.documents ?? 1) + (options.padding ?? 0);
+}
+
+function sizeOf(model: Model, item: Exclude<TaskItem, { kind: "repeat" }>, options: SampleOptions): { count: number; cols: number } {
+  if (item.kind === "literal") return { count: 1, cols: 0 };
+  const stream = model.streams.find((s) => s.name === item.stream);
+  const told = options.lengths?.[item.field];
+  if (stream?.tokenizer.kind === "patches") return grid(stream, told ?? options.patches ?? PATCHES);
+  return { count: told ?? options.text ?? TEXT, cols: 0 };
+}
+
+/** The attributes of a token with those that follow from them. */
+function withFormulas(model: Model, attributes: Readonly<Record<string, number>>): Record<string, number> {
+  const out: Record<string, number> = { ...attributes };
+  for (const a of model.attributes) if (a.formula) out[a.name] = evalExpr(a.formula, { q: attributes });
+  return out;
+}
+
+export function exampleOf(model: Model, task: Task, options: SampleOptions = {}): ExampleToken[] {
   const out: ExampleToken[] = [];
+  for (let doc = 0; doc < (options.documents ?? 1); doc++) oneDocument(model, task, options, doc, out);
+  // Padding is of no document, stream or span, as runtime/sequence/layout.ts lays it out.
+  const nothing = Object.fromEntries(Object.keys(out[0]?.attributes ?? {}).map((n) => [n, n === "doc" || n === "stream" || n === "span" ? -1 : 0]));
+  for (let i = 0; i < (options.padding ?? 0); i++) out.push({ label: "pad", item: -1, index: i, role: "given", stream: "", attributes: nothing });
+  return out;
+}
+
+function oneDocument(model: Model, task: Task, options: SampleOptions, doc: number, out: ExampleToken[]): void {
   const text = model.streams.find((s) => s.kind === "text" && !s.beside);
   const declared = Object.fromEntries(model.attributes.map((a) => [a.name, a.fallback]));
   const items = flat(task.items);
+  const first = out.length;
+  let noised = 0;
   items.forEach((item, index) => {
     const stream = item.kind === "literal" ? text : model.streams.find((s) => s.name === item.stream);
-    const { count, cols } = item.kind === "literal" ? { count: 1, cols: 0 } : grid(stream ?? { kind: "text" } as Stream);
+    const { count, cols } = sizeOf(model, item, options);
+    const time = item.kind === "predict" && stream?.kind === "continuous" ? ++noised : 0;
     for (let i = 0; i < count; i++) {
       out.push({
-        label: item.kind === "literal" ? `<${item.name}>` : item.field, item: index, role: item.kind, stream: stream?.name ?? "",
-        attributes: {
-          ...declared, ...(item.kind === "literal" ? {} : item.attributes), pos: out.length, doc: 0, span: index, stream: stream?.id ?? 0, task: task.id,
-          role: roleOf(model, items, index), row: cols > 0 ? Math.floor(i / cols) : 0, col: cols > 0 ? i % cols : 0, frame: 0, scale: 0, time: 0,
-        },
+        label: item.kind === "literal" ? `<${item.name}>` : item.field, item: index, index: i, role: item.kind, stream: stream?.name ?? "",
+        attributes: withFormulas(model, {
+          pos: out.length - first, doc, span: index, index: i, stream: stream?.id ?? 0, task: task.id,
+          role: roleOf(model, items, index), row: cols > 0 ? Math.floor(i / cols) : 0, col: cols > 0 ? i % cols : 0, frame: 0, scale: 0, time,
+          ...declared, ...item.attributes,
+        }),
       });
     }
   });
-  return out;
 }

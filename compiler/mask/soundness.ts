@@ -13,7 +13,10 @@ import { exampleOf, flat, roleOf } from "./example.ts";
 import type { Fact, Facts } from "./pairs.ts";
 import { exactly, pairTruth, someNumber } from "./pairs.ts";
 
-export type Soundness = { readonly sound: true } | { readonly sound: false; readonly reason: string; readonly span: Span };
+export type Soundness =
+  | { readonly sound: true }
+  /** `keep`: how many items of each task, from its first, are never changed by what comes later. */
+  | { readonly sound: false; readonly reason: string; readonly span: Span; readonly keep: Readonly<Record<string, number>> };
 
 type Item = Exclude<TaskItem, { kind: "repeat" }>;
 
@@ -27,15 +30,18 @@ export function masksOf(model: Model): Attention[] {
 }
 
 export function cacheSoundness(model: Model): Soundness {
+  let first: { readonly reason: string; readonly span: Span } | undefined;
+  const keep: Record<string, number> = Object.fromEntries(model.tasks.map((t) => [t.name, t.items.length]));
   for (const a of masksOf(model)) {
     for (const task of model.tasks) {
       const late = firstLeak(model, task, a.mask?.expr);
       if (!late) continue;
       const mask = a.mask ? `mask \`${a.mask.text}\`` : "attention without a mask";
-      return { sound: false, reason: `in task \`${task.name}\`, ${mask} ${late}`, span: a.mask?.span ?? a.span };
+      first ??= { reason: `in task \`${task.name}\`, ${mask} ${late.what}`, span: a.mask?.span ?? a.span };
+      keep[task.name] = Math.min(keep[task.name] ?? 0, late.keep);
     }
   }
-  return { sound: true };
+  return first ? { sound: false, ...first, keep } : { sound: true };
 }
 
 /** Items up to the first prediction are committed together. */
@@ -54,7 +60,8 @@ function oneUnit(model: Model, items: readonly Item[], i: number, j: number): bo
   return model.streams.find((s) => s.name === item.stream)?.kind === "continuous";
 }
 
-function firstLeak(model: Model, task: Task, mask: ScalarExpr | undefined): string | undefined {
+/** The first item that sees a later one. What stands before it sees neither, so its keys stay; items fed as one unit see each other. */
+function firstLeak(model: Model, task: Task, mask: ScalarExpr | undefined): { readonly what: string; readonly keep: number } | undefined {
   const items = flat(task.items);
   for (let i = 0; i < items.length; i++) {
     for (let j = i; j < items.length; j++) {
@@ -63,8 +70,9 @@ function firstLeak(model: Model, task: Task, mask: ScalarExpr | undefined): stri
       if (mask && pairTruth(mask, factsOf(model, task, items, a, b, i, j)) === "false") continue;
       const seen = witness(exampleOf(model, task), mask, i, j);
       const [q, k] = [nameOf(a), nameOf(b)];
-      if (seen || !mask) return i === j ? `lets a token of ${q} see a later one of it` : `lets ${q} see ${k}, which comes after it`;
-      return `may let ${q} see ${k}, which comes after it`;
+      const sure = seen || !mask;
+      const what = i !== j ? `${sure ? "lets" : "may let"} ${q} see ${k}, which comes after it` : `${sure ? "lets" : "may let"} a token of ${q} see a later one of it`;
+      return { what, keep: i < openingOf(items) ? 0 : i };
     }
   }
   return undefined;
@@ -91,6 +99,9 @@ function factsOf(model: Model, task: Task, items: readonly Item[], a: Item, b: I
     if (x.kind === "literal" || t?.kind !== "patches") return exactly(0);
     return rangeOf(0, (part === "row" ? t.height : t.width) / t.patch - 1);
   };
+  const inItem = (x: Item): Known => (x.kind === "literal" ? exactly(0) : someNumber);
+  const isNoised = (x: Item): boolean => x.kind === "predict" && streamOf(x)?.kind === "continuous";
+  const noised = (at: number): number => (items[at] && isNoised(items[at]) ? items.slice(0, at + 1).filter(isNoised).length : 0);
   return (name) => {
     switch (name) {
       case "pos": return { q: someNumber, k: someNumber, difference: rangeOf(1, 1_000_000) };
@@ -100,10 +111,11 @@ function factsOf(model: Model, task: Task, items: readonly Item[], a: Item, b: I
       case "task": return both(task.id, task.id);
       case "role": return both(roleOf(model, items, i), roleOf(model, items, j));
       case "row": case "col": return { q: place(a, name), k: place(b, name) };
-      case "frame": case "scale": case "time": return { q: someNumber, k: someNumber };
+      case "index": return a.kind === "literal" || b.kind === "literal" ? { q: inItem(a), k: inItem(b) } : { q: inItem(a), k: inItem(b), ...(i === j ? { difference: rangeOf(1, 1_000_000) } : {}) };
+      case "time": return both(noised(i), noised(j));
       default: {
         const fallback = model.attributes.find((x) => x.name === name)?.fallback ?? 0;
-        const of = (x: Item): number => (x.kind === "literal" ? fallback : (x.attributes[name] ?? fallback));
+        const of = (x: Item): number => x.attributes?.[name] ?? fallback;
         return both(of(a), of(b));
       }
     }

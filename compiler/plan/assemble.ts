@@ -35,7 +35,7 @@ export function assemble(program: Program, opts: AssembleOptions): Plan {
   const stepOf = (s: ProgramStep): PlanStep =>
     s.kind === "repeat"
       ? { kind: "repeat", name: s.name, count: toIntExpr(s.count), steps: s.steps.map(stepOf) }
-      : dispatchStep(s.dispatch, modules, indexOf, tensors);
+      : dispatchStep(s.dispatch, modules, indexOf, tensors, opts.target.f16);
   const steps = program.steps.map(stepOf);
 
   const inputs = Object.fromEntries(kept.flatMap((t, i) => (t.kind === "input" ? [[t.name, i] as const] : [])));
@@ -44,7 +44,7 @@ export function assemble(program: Program, opts: AssembleOptions): Plan {
     version: planVersion,
     name: program.name,
     target: opts.target.name,
-    requires: { limits: modules.limits(), features: [], subgroupSize: 0 },
+    requires: { limits: modules.limits(), features: modules.features(), subgroupSize: 0 },
     lengths: program.lengths,
     arenas,
     tensors,
@@ -122,6 +122,10 @@ class ModuleTable {
     return at;
   }
 
+  features(): string[] {
+    return this.#target.f16 && this.#modules.some((m) => m.bindings.some((b) => b.dtype === "f16")) ? ["shader-f16"] : [];
+  }
+
   limits(): Record<string, number> {
     const most = (f: (m: Omit<PlanModule, "proven">) => number): number => this.#modules.reduce((n, m) => Math.max(n, f(m)), 0);
     return {
@@ -132,7 +136,7 @@ class ModuleTable {
   }
 }
 
-function dispatchStep(d: Dispatch, modules: ModuleTable, indexOf: (name: string) => number, tensors: readonly PlanTensor[]): PlanDispatch {
+function dispatchStep(d: Dispatch, modules: ModuleTable, indexOf: (name: string) => number, tensors: readonly PlanTensor[], f16: boolean): PlanDispatch {
   const { kernel } = d;
   const operands = kernel.operands.map((op) => {
     const tensor = d.bind[op.name];
@@ -143,7 +147,7 @@ function dispatchStep(d: Dispatch, modules: ModuleTable, indexOf: (name: string)
     const t = tensors[operands[kernel.operands.findIndex((op) => op.name === name)] ?? -1];
     if (!t) throw new Error(`kernel ${kernel.name}: no operand ${name}`);
     return { arena: t.arena, dtype: t.dtype };
-  });
+  }, f16);
   const paths = [...new Set(kernel.origins.map((o) => o.path).filter((p) => p !== ""))];
   const span = kernel.origins.find((o) => o.spans.length > 0)?.spans[0];
   return {

@@ -8,6 +8,7 @@ import type { Kernel, Program, ProgramStep, Stmt } from "../kernel/kernel.ts";
 import { exprsOf } from "../kernel/walk.ts";
 import type { IntExpr } from "./expr.ts";
 import type { Plan } from "./plan.ts";
+import { elementBytes } from "./plan.ts";
 import { intBinary, intSum, toIntExpr } from "./sizes.ts";
 
 export function planCost(program: Program): Plan["cost"] {
@@ -28,7 +29,7 @@ export function planCost(program: Program): Plan["cost"] {
       dispatches++;
       const { kernel } = s.dispatch;
       flops.add(intBinary("*", times, cost(kernelFlops(kernel))));
-      const size = kernel.operands.reduce((n, op) => add(n, mul(op.size, i32(op.access === "readwrite" ? 8 : 4))), i32(0) as ScalarExpr);
+      const size = kernel.operands.reduce((n, op) => add(n, mul(op.size, i32((op.access === "readwrite" ? 2 : 1) * elementBytes(op.dtype)))), i32(0) as ScalarExpr);
       bytes.add(intBinary("*", times, cost(size)));
     }
   };

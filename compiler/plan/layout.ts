@@ -3,10 +3,11 @@
 // tightest gap first); inputs and outputs never share. Refuses nothing: a missing length is a RangeError of evalInt.
 
 import { evalInt } from "./expr.ts";
-import type { LineMapEntry, Plan, PlanModule } from "./plan.ts";
+import type { LineMapEntry, Plan, PlanModule, StorageType } from "./plan.ts";
+import { elementBytes } from "./plan.ts";
 
-/** Offsets are multiples of this many elements (256 bytes): what a buffer binding could start at. */
-export const alignment = 64;
+/** Offsets are multiples of this many bytes: what a buffer binding could start at. */
+const alignmentBytes = 256;
 
 export interface PlanLayout {
   /** Elements per arena; for state arenas the least that the plan's tensors reach. */
@@ -26,7 +27,10 @@ export interface PlanLayout {
   readonly liveBytes: number;
 }
 
-const alignUp = (n: number): number => Math.ceil(n / alignment) * alignment;
+const alignUp = (n: number, dtype: StorageType): number => {
+  const elements = alignmentBytes / elementBytes(dtype);
+  return Math.ceil(n / elements) * elements;
+};
 
 /** Places every tensor. */
 export function layoutPlan(plan: Plan, lengths: Readonly<Record<string, number>>): PlanLayout {
@@ -40,16 +44,16 @@ export function layoutPlan(plan: Plan, lengths: Readonly<Record<string, number>>
           offsets[i] = evalInt(plan.tensors[i]?.state?.offset ?? 0, lengths);
           return Math.max(end, (offsets[i] ?? 0) + (sizes[i] ?? 0));
         }, 0);
-      case "temp": return pack(plan, members, sizes, offsets);
+      case "temp": return pack(plan, arena.dtype, members, sizes, offsets);
       default:
         return members.reduce((end, i) => {
           offsets[i] = end;
-          return end + alignUp(sizes[i] ?? 0);
+          return end + alignUp(sizes[i] ?? 0, arena.dtype);
         }, 0);
     }
   });
   const bytesOf = (c: string): number =>
-    plan.arenas.reduce((n, arena, a) => n + (arena.class === c ? 4 * (arenaElements[a] ?? 0) : 0), 0);
+    plan.arenas.reduce((n, arena, a) => n + (arena.class === c ? elementBytes(arena.dtype) * (arenaElements[a] ?? 0) : 0), 0);
   const tempBytes = bytesOf("temp");
   const inputBytes = bytesOf("input");
   const outputBytes = bytesOf("output");
@@ -62,7 +66,7 @@ export function layoutPlan(plan: Plan, lengths: Readonly<Record<string, number>>
 }
 
 /** Largest tensors first; each goes to the tightest gap left by those alive with it. Returns the arena's elements. */
-function pack(plan: Plan, members: readonly number[], sizes: readonly number[], offsets: number[]): number {
+function pack(plan: Plan, dtype: StorageType, members: readonly number[], sizes: readonly number[], offsets: number[]): number {
   const size = (i: number): number => sizes[i] ?? 0;
   const live = (i: number): readonly [number, number] => plan.tensors[i]?.live ?? [0, Number.MAX_SAFE_INTEGER];
   const order = [...members].sort((x, y) => size(y) - size(x) || x - y);
@@ -73,7 +77,7 @@ function pack(plan: Plan, members: readonly number[], sizes: readonly number[], 
     const [from, to] = live(i);
     const rivals = placed
       .filter((j) => live(j)[0] <= to && from <= live(j)[1])
-      .map((j) => [offsets[j] ?? 0, (offsets[j] ?? 0) + alignUp(size(j))] as const)
+      .map((j) => [offsets[j] ?? 0, (offsets[j] ?? 0) + alignUp(size(j), dtype)] as const)
       .sort((x, y) => x[0] - y[0]);
     let best = -1;
     let bestGap = Number.POSITIVE_INFINITY;
@@ -89,7 +93,7 @@ function pack(plan: Plan, members: readonly number[], sizes: readonly number[], 
     const at = best >= 0 ? best : cursor;
     offsets[i] = at;
     placed.push(i);
-    end = Math.max(end, at + alignUp(size(i)));
+    end = Math.max(end, at + alignUp(size(i), dtype));
   }
   return end;
 }
@@ -99,8 +103,9 @@ function mostAlive(plan: Plan, sizes: readonly number[]): number {
   const add = (step: number, n: number): void => void change.set(step, (change.get(step) ?? 0) + n);
   plan.tensors.forEach((t, i) => {
     if (!t.live) return;
-    add(t.live[0], sizes[i] ?? 0);
-    add(t.live[1] + 1, -(sizes[i] ?? 0));
+    const bytes = elementBytes(t.dtype) * (sizes[i] ?? 0);
+    add(t.live[0], bytes);
+    add(t.live[1] + 1, -bytes);
   });
   let now = 0;
   let most = 0;
@@ -108,7 +113,7 @@ function mostAlive(plan: Plan, sizes: readonly number[]): number {
     now += change.get(step) ?? 0;
     most = Math.max(most, now);
   }
-  return most * 4;
+  return most;
 }
 
 /** The origin of a line of a module's text: the last entry at or before it. */

@@ -46,7 +46,7 @@ interface Segment extends Droppable {
 }
 
 export type TaskItem =
-  | (Droppable & { readonly kind: "literal"; readonly text: string; readonly id: number; readonly stream: number })
+  | (Droppable & { readonly kind: "literal"; readonly text: string; readonly id: number; readonly stream: number; readonly attributes?: Readonly<Record<string, number>> | undefined })
   | (Segment & { readonly kind: "given" | "predict" })
   /** In the stream's own row of tokens, beside the sequence. */
   | (Segment & { readonly kind: "beside" });
@@ -127,8 +127,9 @@ export interface ModelSpec {
   /** Numbers of the params buffer; the first `decayed` are subject to weight decay. */
   readonly parameterCount: number;
   readonly decayed: number;
-  /** Whether generation may keep keys and values of committed tokens; a reason when not. */
-  readonly cache: { readonly sound: true } | { readonly sound: false; readonly reason: string };
+  /** Whether generation may keep keys and values of committed tokens. When not: a reason, and how many items of each task, from its
+   * first, it may keep all the same (none where a task is not named). */
+  readonly cache: { readonly sound: true } | { readonly sound: false; readonly reason: string; readonly keep?: Readonly<Record<string, number>> | undefined };
   /** Longest sequence that the spec allows; undefined for no bound. */
   readonly maxTokens?: number;
 }

@@ -8,9 +8,12 @@
 
 import type { IntExpr } from "./expr.ts";
 
-export const planVersion = 1;
+export const planVersion = 2;
 
-export type StorageType = "f32" | "i32" | "u32";
+export type StorageType = "f32" | "f16" | "i32" | "u32";
+
+/** Bytes of one element. Buffers and copies are whole words, so halves lie in pairs from an even offset on. */
+export const elementBytes = (dtype: StorageType): number => (dtype === "f16" ? 2 : 4);
 
 export interface PlanTensor {
   readonly name: string;

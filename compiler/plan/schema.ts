@@ -7,7 +7,7 @@ import type { Plan, PlanStep, StateBuffer } from "./plan.ts";
 import { planVersion } from "./plan.ts";
 
 const index = v.pipe(v.number(), v.integer(), v.minValue(0));
-const dtype = v.picklist(["f32", "i32", "u32"]);
+const dtype = v.picklist(["f32", "f16", "i32", "u32"]);
 
 export const intExprSchema: v.GenericSchema<IntExpr> = v.union([
   v.pipe(v.number(), v.safeInteger()),

@@ -2,6 +2,7 @@
 // and of the elementwise graph ops of the same names: i32 and u32 wrap, f32 is float64 unless rounding is asked for.
 // Integer division by zero gives the dividend, its remainder 0, and float-to-integer casts saturate, as WGSL has it.
 
+import { roundHalf } from "./half.ts";
 import type { BinaryOp, Builtin, ScalarExpr, ScalarType, UnaryOp } from "./expr.ts";
 
 export interface Rounding {
@@ -34,6 +35,7 @@ export function evalUnary(op: UnaryOp, from: ScalarType, x: number): number {
   switch (op) {
     case "not": return from === "bool" ? (x === 0 ? 1 : 0) : wrap(from, ~x);
     case "to_f32": return x;
+    case "to_f16": return roundHalf(x);
     case "to_i32": return from === "f32" ? toInt(x) : x | 0;
     case "to_u32": return from === "f32" ? toUint(x) : x >>> 0;
     case "bits_f32": return bits(from, "f32", x);

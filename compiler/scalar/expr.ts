@@ -3,10 +3,10 @@
 
 export type ScalarType = "f32" | "i32" | "u32" | "bool";
 
-/** Unary: cast ops keep value, `bits_*` keep bits. `floor` rounds to minus infinity. */
+/** Unary: cast ops keep value, `bits_*` keep bits. `floor` rounds to minus infinity. `to_f16` gives the f32 that f16 storage would keep (half.ts). */
 export type UnaryOp =
   | "neg" | "abs" | "exp" | "log" | "sqrt" | "rsqrt" | "tanh" | "sigmoid" | "sin" | "cos" | "floor" | "not"
-  | "to_f32" | "to_i32" | "to_u32" | "bits_f32" | "bits_u32";
+  | "to_f32" | "to_f16" | "to_i32" | "to_u32" | "bits_f32" | "bits_u32";
 
 /** Binary: `div` and `mod` on i32 truncate and are used on non-negative values only; `mulhi` is the high 32 bits of a u32 product. */
 export type BinaryOp =
@@ -39,7 +39,7 @@ export const builtin = (n: Builtin): ScalarExpr => ({ kind: "builtin", type: "i3
 export const attr = (side: "q" | "k", n: string, type: ScalarType = "i32"): ScalarExpr => ({ kind: "attr", type, side, name: n });
 
 const castType: Partial<Record<UnaryOp, ScalarType>> = {
-  to_f32: "f32", to_i32: "i32", to_u32: "u32", bits_f32: "f32", bits_u32: "u32",
+  to_f32: "f32", to_f16: "f32", to_i32: "i32", to_u32: "u32", bits_f32: "f32", bits_u32: "u32",
 };
 
 export function unary(op: UnaryOp, a: ScalarExpr): ScalarExpr {

@@ -143,6 +143,7 @@ function standIn(cx: Context, p: Param, scope: Scope, flag: boolean, builder: Gr
       case "route": case "router": return { kind: "route", learned: false, branches: [] };
       case "stream": return { kind: "stream", name, id: undefined, axes: streamAxes(name, at) };
       case "process": return { kind: "process", name };
+      case "attribute": return { kind: "attribute", name };
       case "init": return { kind: "init", init: { kind: "zeros" } };
       default: return poison;
     }

@@ -83,8 +83,10 @@ export function attendValue(call: BuiltinCall): Value {
       label: `its size is ${dimText(size)}`, help: "attention joins tokens of the sequence, or of a stream that tasks lay out with `beside`: `keys: image.tokens`",
     });
   }
-  if (row === undefined) cx.noteAttention(env.path, mask, score, heads, mask?.span ?? at);
-  else cx.noteCrossAttention(env.path, mask, score, heads, mask?.span ?? at, row);
+  const valueSize = dimValue(axesOf(cx, v0).find((a) => a.name === value)?.size ?? { terms: [] });
+  const sizes = { heads, width: size ?? 0, valueWidth: valueSize ?? 0 };
+  if (row === undefined) cx.noteAttention(env.path, mask, score, sizes, mask?.span ?? at);
+  else cx.noteCrossAttention(env.path, mask, score, sizes, mask?.span ?? at, row);
 
   return cx.emit(env, at, (make) => {
     let [k, v] = [make.rename(k0, keys, KEY), make.rename(v0, keys, KEY)];

@@ -5,6 +5,7 @@
 import { Bag } from "../../grammar/diagnostic.ts";
 import type { Binding, Ident, Member } from "../ast/nodes.ts";
 import { dimConst, dimValue } from "../dim/dim.ts";
+import { declareFormula, isAttribute, isFormula, settable } from "./attributes.ts";
 import { coerce, newScope, wantedOf } from "./calls.ts";
 import { checkModel } from "./check_model.ts";
 import type { Context } from "./context.ts";
@@ -56,6 +57,8 @@ export function buildModel(cx: Context, plan: Plan): Model | undefined {
     }
   }
   bindings(cx, m.bindings, env);
+  // Formulas may name streams and tasks, so they are looked at once those are there.
+  const formulas = new Map([...cx.formulas].map(([name, make]) => [name, make()]));
 
   const find = (name: string): Binding | undefined => m.bindings.find((b) => b.name.text === name);
   const mask = predicateOf(cx, find("mask"), "mask", env);
@@ -89,8 +92,12 @@ export function buildModel(cx: Context, plan: Plan): Model | undefined {
   }
 
   const model: Model | undefined = network && {
-    name: plan.name.text, doc: plan.doc, span: plan.name.span, source: plan.name.span.source, axes, constants, streams, specials, tasks, attributes,
-    mask: mask && predicate(mask), score: score && predicate(score), attentions: [...cx.made.attentions.values()], crossAttentions: [...cx.made.crossAttentions.values()], processes, network: network.layers, losses, mix, samplers, train,
+    name: plan.name.text, doc: plan.doc, span: plan.name.span, source: plan.name.span.source, axes, constants, streams, specials, tasks,
+    attributes: attributes.map((a) => {
+      const formula = formulas.get(a.name);
+      return formula ? { ...a, formula } : a;
+    }),
+    mask: mask && predicate(mask), score: score && predicate(score), attentions: [...cx.made.attentions.values()], crossAttentions: [...cx.made.crossAttentions.values()], flow: network.flow, processes, network: network.layers, losses, mix, samplers, train,
     parameters: cx.made.parameters, ties: cx.made.ties, reads: [...cx.made.reads].sort(),
     ...(network.maxTokens === undefined ? {} : { maxTokens: network.maxTokens }),
     notBuilt: cx.notBuilt.sorted(),
@@ -100,12 +107,13 @@ export function buildModel(cx: Context, plan: Plan): Model | undefined {
   cx.modelScope = null;
   cx.attributes = [];
   cx.besides = [];
+  cx.formulas.clear();
   outerLater.addAll(cx.notBuilt.sorted());
   cx.notBuilt = outerLater;
   return cx.errors > before ? undefined : model;
 }
 
-const predicate = (v: MaskValue | ScoreValue): Predicate => ({ expr: v.expr, text: v.text, span: v.span });
+const predicate = (v: MaskValue | ScoreValue): Predicate => ({ expr: v.expr, text: v.text, span: v.span, ...(v.kind === "mask" && v.clause ? { clause: v.clause } : {}) });
 
 // ---------------------------------------------------------------- parameters and members
 
@@ -159,6 +167,15 @@ function sort(cx: Context, members: readonly Member[], env: Env, out: Sorted, at
         break;
       case "attribute": {
         if (!once(attributes, (x) => x.name, { name: m.name.text, fallback: 0, span: m.name.span }, "attribute")) break;
+        if (isAttribute(cx, m.name.text)) {
+          cx.report("E0235", `every token has an attribute \`${m.name.text}\``, m.name.span, { help: settable.includes(m.name.text) ? `it needs no declaration: a task sets it with \`given …(field, ${m.name.text}: 1)\`` : "give it another name" });
+          break;
+        }
+        if (isFormula(m.fallback)) {
+          attributes.push({ name: m.name.text, fallback: 0, span: m.name.span });
+          declareFormula(cx, m, env);
+          break;
+        }
         const v = m.fallback ? cx.evaluate.expr(cx, m.fallback, env) : int(dimConst(0));
         const fallback = v.kind === "int" ? dimValue(v.dim) : v.kind === "bool" ? Number(v.value) : undefined;
         if (fallback === undefined && v.kind !== "poison") cx.report("E0202", `attribute \`${m.name.text}\` is a whole number, and this is ${describe(v)}`, m.fallback?.span ?? m.span);

@@ -6,11 +6,13 @@ import type { Span } from "../../grammar/source.ts";
 import type { Binding, CallExpr, Expr, Ident } from "../ast/nodes.ts";
 import { dimEqual, dimText, dimValue, dimVar } from "../dim/dim.ts";
 import { GraphBuilder, originAt } from "../graph/builder.ts";
-import type { Axis, NodeId } from "../graph/graph.ts";
-import type { OpName } from "../graph/ops.ts";
+import type { Axis, Node, NodeId } from "../graph/graph.ts";
+import { firstTableOf } from "../graph/infer.ts";
 import { checkingLeaves } from "./alone.ts";
 import { coerce } from "./calls.ts";
 import type { Context } from "./context.ts";
+import { flowOf } from "./flow.ts";
+import type { Step } from "./flow.ts";
 import { newRun } from "./context.ts";
 import { applyLayer, takes } from "./layers.ts";
 import { besideLength } from "./streams.ts";
@@ -27,6 +29,7 @@ export interface CheckedNetwork {
   readonly maxTokens?: number;
   /** For every stream with a head: paths of the weights its result depends on with a gradient. */
   readonly reached: ReadonlyMap<string, ReadonlySet<string>>;
+  readonly flow: readonly Step[];
 }
 
 export function buildNetwork(
@@ -168,7 +171,7 @@ function applied(cx: Context, streams: readonly Stream[], embeds: ReadonlyMap<st
     const facts = tableFacts(builder);
     // Decay is for matrices: what is contracted. Rows of tables, gains and biases keep their size.
     for (const p of cx.made.parameters) (p as { decay: boolean }).decay = p.axes.length >= 2 && facts.contracted.has(p.path) && !facts.rows.has(p.path);
-    return { layers: { embed: embeds, body, head: heads, width: width.axis, plainHeads, scope }, reached, ...(facts.longest === undefined ? {} : { maxTokens: facts.longest }) };
+    return { layers: { embed: embeds, body, head: heads, width: width.axis, plainHeads, scope }, reached, flow: flowOf(builder, [...cx.made.attentions.values()]), ...(facts.longest === undefined ? {} : { maxTokens: facts.longest }) };
   } finally {
     cx.run = outer;
   }
@@ -185,12 +188,13 @@ const names = (axes: readonly Axis[]): string => (axes.length === 0 ? "none" : a
 // ---------------------------------------------------------------- what the graph tells
 
 /** Operands through which no gradient flows. */
-function cut(op: OpName, arg: number): boolean {
+function cut(n: Node, arg: number): boolean {
+  const { op } = n;
   switch (op) {
     case "eq": case "ne": case "lt": case "le": case "and": case "or": case "not": case "argmax": case "floor": case "iota": case "cast": return op !== "cast";
     case "gather": case "rope": return arg === 1;
     case "select": return arg === 0;
-    case "attend": return arg > 2;
+    case "attend": return arg > 2 && arg < firstTableOf(n.attrs, 3);
     default: return false;
   }
 }
@@ -205,7 +209,7 @@ function weightsBehind(b: GraphBuilder, from: NodeId): ReadonlySet<string> {
     const n = b.node(id);
     if (n.op === "state") out.add(n.attrs.name.replace(/^params\//, ""));
     n.args.forEach((a, i) => {
-      if (!cut(n.op, i) && b.type(a).dtype === "f32") open.push(a);
+      if (!cut(n, i) && b.type(a).dtype === "f32") open.push(a);
     });
   }
   return out;

@@ -27,7 +27,7 @@ export function valueOf(call: BuiltinCall, name: string): Value {
   if (old) return old;
   const arg = call.args.get(name);
   const { wants: _, ...env } = call.env;
-  const v: Value = arg ? call.cx.evaluate.expr(call.cx, arg.value, { ...env, exact: name === "layer" && env.exact, ...(name === "mask" || name === "score" || name === "process" || name === "layer" || name === "route" ? { wants: name } : {}) }) : { kind: "absent" };
+  const v: Value = arg ? call.cx.evaluate.expr(call.cx, arg.value, { ...env, exact: name === "layer" && env.exact, ...(name === "mask" || name === "score" || name === "process" || name === "layer" || name === "route" || name === "attribute" ? { wants: name } : {}) }) : { kind: "absent" };
   call.values.set(name, v);
   return v;
 }

@@ -11,12 +11,12 @@ import type { NodeId } from "../graph/graph.ts";
 import type { Make } from "../graph/make.ts";
 import * as S from "../scalar/expr.ts";
 import { attendValue } from "./attend.ts";
+import { attributeOn } from "./attributes.ts";
 import type { BuiltinCall } from "./builtin_call.ts";
 import { bracketAxis, bracketName, nodeOf, valueOf, withNodes } from "./builtin_call.ts";
 import { matchArguments } from "./calls.ts";
 import type { Wanted } from "./calls.ts";
 import type { Context } from "./context.ts";
-import { isAttribute } from "./members.ts";
 import { numberOf, toScalar } from "./operators.ts";
 
 import { axesOf, isTensor, refuse, unify } from "./tensors.ts";
@@ -285,13 +285,13 @@ export const primitives: Readonly<Record<string, Primitive>> = {
   same: {
     signature: "same(attribute)", doc: "Mask: query and key agree in an attribute (`same(doc)`).", brackets: "none", args: ["attribute"],
     run: (call) => {
-      const e = call.args.get("attribute")?.value;
-      if (!e) return poison;
-      const v = e.kind === "name" && isAttribute(call.cx, e.text) ? ({ kind: "attribute", name: e.text } as const) : e.kind === "name" && !call.env.scope.find(e.text) ? undefined : valueOf(call, "attribute");
-      if (v?.kind === "poison") return poison;
-      if (v?.kind === "attribute") return { kind: "mask", expr: S.binary("eq", S.attr("q", v.name), S.attr("k", v.name)), text: `same(${v.name})`, span: call.expr.span };
-      if (call.cx.alone && e.kind === "name") return { kind: "mask", expr: S.binary("eq", S.attr("q", e.text), S.attr("k", e.text)), text: `same(${e.text})`, span: call.expr.span };
-      return call.cx.report("E0221", `tokens have no attribute ${call.cx.quote(e.span, "like this")}`, e.span, { help: e.kind === "name" ? didYouMean(e.text, [...call.cx.attributes, "pos", "doc", "span", "stream", "task", "role", "row", "col", "frame", "scale", "time"]) : undefined });
+      const { cx } = call;
+      const v = valueOf(call, "attribute");
+      if (v.kind === "poison") return poison;
+      const at = call.args.get("attribute")?.value.span ?? call.expr.span;
+      if (v.kind !== "attribute") return cx.report("E0202", `\`same\` needs a token attribute, and this is ${describe(v)}`, at, { help: "name one: `same(doc)`" });
+      const [q, k] = [attributeOn(cx, "q", v.name), attributeOn(cx, "k", v.name)];
+      return q && k ? { kind: "mask", expr: S.binary("eq", q, k), text: `same(${v.name})`, span: call.expr.span } : poison;
     },
   },
   routed: {

@@ -14,6 +14,7 @@ import { InferFailure } from "../graph/builder.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
 import type { NodeId, Origin } from "../graph/graph.ts";
 import { Make } from "../graph/make.ts";
+import type { ScalarExpr } from "../scalar/expr.ts";
 import type { Attention, CrossAttention, Predicate } from "./model.ts";
 import type { Leaves } from "./network.ts";
 import type { Parameter, Tie } from "./parameter.ts";
@@ -73,6 +74,9 @@ export interface Evaluate {
   tensorOf(cx: Context, v: Value, at: Span, env: Env): Value;
 }
 
+const plain = (v: MaskValue | ScoreValue | null): Predicate | null =>
+  v ? { expr: v.expr, text: v.text, span: v.span, ...(v.kind === "mask" && v.clause ? { clause: v.clause } : {}) } : null;
+
 export class Context {
   readonly bag = new Bag();
   /** Valid, but not lowered yet; a model takes its own. */
@@ -95,6 +99,8 @@ export class Context {
   besides: readonly string[] = [];
   /** Attributes the model declares. */
   attributes: readonly string[] = [];
+  /** Those of them that follow from others by a formula, over leaves of side q; undefined where its error has been reported. */
+  readonly formulas = new Map<string, () => ScalarExpr | undefined>();
   /** Declarations with errors of their own; they are made, but not applied. */
   readonly broken = new Set<object>();
   /** Entries of scopes that were looked at, for unused members. */
@@ -202,16 +208,14 @@ export class Context {
   }
 
   /** Like noteAttention, for keys of a row beside the sequence. */
-  noteCrossAttention(path: string, mask: MaskValue | null, score: ScoreValue | null, heads: number, at: Span, keys: string): void {
+  noteCrossAttention(path: string, mask: MaskValue | null, score: ScoreValue | null, sizes: Pick<Attention, "heads" | "width" | "valueWidth">, at: Span, keys: string): void {
     const key = `${path}@${at.start}`;
-    const plain = (v: MaskValue | ScoreValue | null): Predicate | null => (v ? { expr: v.expr, text: v.text, span: v.span } : null);
-    if (!this.made.crossAttentions.has(key)) this.made.crossAttentions.set(key, { path, layer: this.made.crossAttentions.size, heads, mask: plain(mask), score: plain(score), span: at, keys });
+    if (!this.made.crossAttentions.has(key)) this.made.crossAttentions.set(key, { path, layer: this.made.crossAttentions.size, ...sizes, mask: plain(mask), score: plain(score), span: at, keys });
   }
 
-  noteAttention(path: string, mask: MaskValue | null, score: ScoreValue | null, heads: number, at: Span): void {
+  noteAttention(path: string, mask: MaskValue | null, score: ScoreValue | null, sizes: Pick<Attention, "heads" | "width" | "valueWidth">, at: Span): void {
     const key = `${path}@${at.start}`;
-    const plain = (v: MaskValue | ScoreValue | null): Predicate | null => (v ? { expr: v.expr, text: v.text, span: v.span } : null);
-    if (!this.made.attentions.has(key)) this.made.attentions.set(key, { path, layer: this.made.attentions.size, heads, mask: plain(mask), score: plain(score), span: at });
+    if (!this.made.attentions.has(key)) this.made.attentions.set(key, { path, layer: this.made.attentions.size, ...sizes, mask: plain(mask), score: plain(score), span: at });
   }
 
   diagnostics(): Diagnostic[] {

@@ -6,7 +6,9 @@ import type { Span } from "../../grammar/source.ts";
 import type { Arg, BlockExpr, CallExpr, Expr, Ident, LetStatement, StackExpr, Statement, WhenExpr } from "../ast/nodes.ts";
 import { dimConst, dimEqual, dimValue, dimVar } from "../dim/dim.ts";
 import * as S from "../scalar/expr.ts";
+import { attributeValue } from "./attributes.ts";
 import { callBuiltin } from "./builtins.ts";
+import { joined, mapClause } from "./clauses.ts";
 import { coerce, matchArguments, newScope } from "./calls.ts";
 import { Context } from "./context.ts";
 import type { Evaluate } from "./context.ts";
@@ -14,6 +16,7 @@ import { callFunction, makeMask, makeOther, makeScore } from "./functions.ts";
 import { applyLayer, claimPath, makeLayer } from "./layers.ts";
 import { memberOf } from "./members.ts";
 import { binaryValue, toScalar, unaryValue } from "./operators.ts";
+import { onLogit, tensorOfPair } from "./score_tables.ts";
 import { bind, lookUp } from "./scope.ts";
 import { axesOf, axesText, isTensor, reportSizes, toNode } from "./tensors.ts";
 import type { AxisValue, Env, LayerValue, Scope, Value } from "./values.ts";
@@ -22,20 +25,30 @@ import { boolean, describe, float, int, poison, scalar } from "./values.ts";
 const MAX_COUNT = 10_000;
 
 function evaluate(cx: Context, e: Expr, env: Env): Value {
+  const v = worth(cx, e, env);
+  return cx.pair && isTensor(v) ? tensorOfPair(cx, v, e.span) : v;
+}
+
+function worth(cx: Context, e: Expr, env: Env): Value {
   switch (e.kind) {
     case "number": return e.integer ? int(dimConst(e.value)) : float(e.value);
     case "string": return { kind: "string", value: e.value };
     case "bool": return boolean(e.value);
     case "missing": return poison;
-    case "name": return named(cx, lookUp(cx, e, env), e.span, env);
-    case "member": return memberOf(cx, evaluate(cx, e.target, inner(env)), e.name, e.target.span, e.span, env);
+    case "name": return env.wants === "attribute" ? attributeValue(cx, e.text, e.span, env) : named(cx, lookUp(cx, e, env), e.span, env);
+    case "member": return named(cx, memberOf(cx, evaluate(cx, e.target, inner(env)), e.name, e.target.span, e.span, env), e.span, env);
     case "index": return indexValue(cx, evaluate(cx, e.target, inner(env)), e.brackets.items, e.span, env);
     case "call": return call(cx, e, env);
-    case "unary": return unaryValue(cx, e.op, { value: evaluate(cx, e.operand, inner(env)), span: e.operand.span }, e.span, env);
+    case "unary": {
+      const operand = { value: evaluate(cx, e.operand, inner(env)), span: e.operand.span };
+      return joined(cx, "not", unaryValue(cx, e.op, operand, e.span, env), [operand], e.span);
+    }
     case "binary": {
       const open = openNames(cx, e.left, e.right, env);
       const side = (x: Expr): Value => evaluate(cx, x, { ...inner(env), scope: open });
-      return binaryValue(cx, e.op, e.opSpan, { value: side(e.left), span: e.left.span }, { value: side(e.right), span: e.right.span }, e.span, env);
+      const [a, b] = [{ value: side(e.left), span: e.left.span }, { value: side(e.right), span: e.right.span }];
+      const v = binaryValue(cx, e.op, e.opSpan, a, b, e.span, env);
+      return e.op === "&" || e.op === "|" ? joined(cx, e.op === "&" ? "and" : "or", v, [a, b], e.span) : v;
     }
     case "range": {
       const [a, b] = [evaluate(cx, e.from, inner(env)), evaluate(cx, e.to, inner(env))];
@@ -102,9 +115,10 @@ function whenValue(cx: Context, e: WhenExpr, env: Env): Value {
   }
   const test = c.kind === "mask" || c.kind === "scalar" ? c.expr : undefined;
   if (test && test.type === "bool") {
-    const [a, b] = [toScalar(evaluate(cx, e.value, inner(env))), toScalar(evaluate(cx, e.otherwise, inner(env)))];
+    const [x, y] = [evaluate(cx, e.value, inner(env)), evaluate(cx, e.otherwise, inner(env))];
+    const [a, b] = [toScalar(x), toScalar(y)];
     if (!a || !b) return poison;
-    if (a.type === b.type) return scalar(S.select(test, a, b));
+    if (a.type === b.type) return joined(cx, "when", scalar(S.select(test, a, b)), [{ value: c, span: e.condition.span }, { value: x, span: e.value.span }, { value: y, span: e.otherwise.span }], e.span);
     if (a.type !== "bool" && b.type !== "bool") return scalar(S.select(test, S.unary("to_f32", a), S.unary("to_f32", b)));
     return cx.report("E0219", "one branch is a condition and the other a number", e.span);
   }
@@ -170,7 +184,7 @@ function call(cx: Context, e: CallExpr, env: Env): Value {
       case "layer": return makeLayer(cx, decl, scope, e.args, e.span, env);
       case "fn": return callFunction(cx, decl, scope, e.args, e.span, env);
       case "mask": return decl.params.length === 0 && e.args.length === 2 ? maskOn(cx, makeMask(cx, decl, scope, [], e.callee.span, env), e, env) : makeMask(cx, decl, scope, e.args, e.span, env);
-      case "score": return makeScore(cx, decl, scope, e.args, e.span, env);
+      case "score": return decl.params.length === 0 && e.args.length > 0 ? scoreOn(cx, makeScore(cx, decl, scope, [], e.callee.span, env), e, env) : makeScore(cx, decl, scope, e.args, e.span, env);
       case "router": case "route": case "process": return makeOther(cx, decl, scope, e.args, e.span, env);
       case "tokenizer":
         for (const a of e.args) evaluate(cx, a.value, inner(env));
@@ -190,6 +204,7 @@ function call(cx: Context, e: CallExpr, env: Env): Value {
       }
       break;
     case "mask": return maskOn(cx, callee, e, env);
+    case "score": return scoreOn(cx, callee, e, env);
     case "lambda": {
       const lambda = callee;
       const given = matchArguments(cx, { name: "this function", declared: lambda.expr.span }, [{ name: lambda.expr.parameter.text, kind: null, span: lambda.expr.parameter.span }], e.args, e.span);
@@ -225,7 +240,23 @@ function maskOn(cx: Context, mask: Value, e: CallExpr, env: Env): Value {
     return cx.report("E0202", "a mask is applied to two tokens", e.span, { help: "write its name alone, or `m(q, k)`" });
   }
   const [q, k] = [a.side, b.side];
-  return { ...mask, expr: S.mapExpr(mask.expr, (x) => (x.kind === "attr" ? S.attr(x.side === "q" ? q : k, x.name, x.type) : x)) };
+  const exchanged = (x: S.ScalarExpr): S.ScalarExpr => (x.kind === "attr" ? S.attr(x.side === "q" ? q : k, x.name, x.type) : x);
+  return { ...mask, expr: S.mapExpr(mask.expr, exchanged), ...(mask.clause ? { clause: mapClause(mask.clause, exchanged) } : {}) };
+}
+
+/** `soft_cap(30.0)(s + b, q, k)`: a score on another logit, and on the tokens it is written for or on the two exchanged. */
+function scoreOn(cx: Context, score: Value, e: CallExpr, env: Env): Value {
+  if (score.kind !== "score") return score;
+  const [s, ...sides] = e.args.map((a) => evaluate(cx, a.value, inner(env)));
+  const logit = s && toScalar(s);
+  const [a, b] = sides;
+  const tokens = sides.length === 0 || (sides.length === 2 && a?.kind === "subject" && b?.kind === "subject" && a.side !== "token" && b.side !== "token");
+  if (!logit || logit.type === "bool" || !tokens || !(cx.pair instanceof Map)) {
+    if (s?.kind === "poison" || sides.some((x) => x.kind === "poison")) return poison;
+    return cx.report("E0202", "a score is applied to a logit and two tokens, inside another score", e.span, { help: "write its name alone, or `m(s, q, k)`" });
+  }
+  const exchanged = a?.kind === "subject" && a.side === "k";
+  return scalar(onLogit(cx.pair, score, S.unary("to_f32", logit), exchanged));
 }
 
 function indexValue(cx: Context, target: Value, items: readonly Expr[], at: Span, env: Env): Value {

@@ -16,6 +16,7 @@ import { tensor } from "./values.ts";
 export const elaborateNetwork: ElaborateNetwork = (model: Model, builder: GraphBuilder, leaves: Leaves): Network => {
   const cx = newContext();
   cx.attributes = model.attributes.map((a) => a.name);
+  for (const a of model.attributes) if (a.formula) cx.formulas.set(a.name, () => a.formula);
   cx.modelScope = model.network.scope;
   cx.besides = model.streams.filter((s) => s.beside).map((s) => s.name);
   const main = newRun(builder, leaves);

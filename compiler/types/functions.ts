@@ -8,6 +8,7 @@ import type { ScalarExpr } from "../scalar/expr.ts";
 import * as S from "../scalar/expr.ts";
 import { bindParameters, newScope, signatureOf, wantedOf } from "./calls.ts";
 import type { Callee } from "./calls.ts";
+import { joined } from "./clauses.ts";
 import type { Context } from "./context.ts";
 import { toScalar } from "./operators.ts";
 import { bind } from "./scope.ts";
@@ -30,7 +31,8 @@ export function callFunction(cx: Context, decl: FnDecl, home: Scope, args: reado
       const v = bound.get(p.name.text)?.value;
       if (p.axes && v?.kind === "tensor" && !inputAxes(cx, p.name, p.axes, v.node, scope, at)) return poison;
     }
-    return cx.evaluate.expr(cx, decl.body, { scope, path: env.path, exact: false, inForward: env.inForward });
+    const v = cx.evaluate.expr(cx, decl.body, { scope, path: env.path, exact: false, inForward: env.inForward });
+    return joined(cx, "call", v, [{ value: v, span: decl.body.span }], at);
   });
 }
 
@@ -74,7 +76,8 @@ export function maskBody(cx: Context, decl: MaskDecl, scope: Scope, at: Span): V
   if (extra) return cx.report("E0210", "a mask is about two tokens", extra.span);
   setInfo(scope);
   const v = cx.evaluate.expr(cx, decl.body, { scope, path: "", exact: false, inForward: false });
-  if (v.kind === "mask") return { ...v, text: cx.text(at) ?? decl.name.text };
+  const body = [{ value: v, span: decl.body.span }];
+  if (v.kind === "mask") return joined(cx, "call", { ...v, text: cx.text(at) ?? decl.name.text }, body, at);
   if (v.kind === "poison") return poison;
   const expr = toScalar(v);
   if (!expr || expr.type !== "bool") {
@@ -83,7 +86,7 @@ export function maskBody(cx: Context, decl: MaskDecl, scope: Scope, at: Span): V
     });
   }
   noteReads(cx, expr, decl.body.span);
-  return { kind: "mask", expr, text: cx.text(at) ?? decl.name.text, span: at };
+  return joined(cx, "call", { kind: "mask", expr, text: cx.text(at) ?? decl.name.text, span: at }, body, at);
 }
 
 export function makeScore(cx: Context, decl: ScoreDecl, home: Scope, args: readonly Arg[], at: Span, env: Env): Value {

@@ -4,16 +4,10 @@
 import { didYouMean } from "../../grammar/suggest.ts";
 import type { Span } from "../../grammar/source.ts";
 import type { Ident } from "../ast/nodes.ts";
-import * as S from "../scalar/expr.ts";
+import { attributeNamed, attributeNode, attributeOn, isAttribute, unknownAttribute } from "./attributes.ts";
 import type { Context } from "./context.ts";
 import type { Env, Value } from "./values.ts";
-import { describe, poison, scalar, tensor } from "./values.ts";
-
-/** Attributes every token has. docs/language.md says what each means. */
-export const tokenAttributes = ["pos", "doc", "span", "stream", "task", "role", "row", "col", "frame", "scale", "time"] as const;
-
-export const isAttribute = (cx: Context, name: string): boolean =>
-  (tokenAttributes as readonly string[]).includes(name) || cx.attributes.includes(name);
+import { describe, poison, scalar } from "./values.ts";
 
 export function memberOf(cx: Context, target: Value, name: Ident, targetSpan: Span, at: Span, env: Env): Value {
   const text = name.text;
@@ -21,16 +15,12 @@ export function memberOf(cx: Context, target: Value, name: Ident, targetSpan: Sp
   switch (target.kind) {
     case "poison": return poison;
     case "subject": {
+      const attribute = attributeNamed(text, env);
       // Outside a model nothing is known about declared attributes, so every word may be one.
-      if (!isAttribute(cx, text) && (!cx.alone || target.side === "token")) {
-        return cx.report("E0221", `tokens have no attribute \`${text}\``, name.span, {
-          help: didYouMean(text, [...tokenAttributes, ...cx.attributes]) ?? `the attributes are ${tokenAttributes.map((a) => `\`${a}\``).join(", ")}`,
-        });
-      }
-      if (target.side !== "token") return scalar(S.attr(target.side, text));
-      if (!cx.run) return cx.report("E0227", "tensors exist only while a layer is applied", at);
-      cx.made.reads.add(text);
-      return tensor(cx.run.leaves.attribute("query", text, cx.run.tokens));
+      if (!isAttribute(cx, attribute) && (!cx.alone || target.side === "token")) return unknownAttribute(cx, text, name.span);
+      if (target.side === "token") return attributeNode(cx, attribute, at, env);
+      const expr = attributeOn(cx, target.side, attribute);
+      return expr ? scalar(expr) : poison;
     }
     case "stream": {
       const axis = target.axes.get(text);
@@ -57,6 +47,5 @@ export function memberOf(cx: Context, target: Value, name: Ident, targetSpan: Sp
       return cx.report("E0207", `module \`${target.name}\` has no \`${text}\``, name.span, { help: didYouMean(text, target.scope.entries.keys()) });
     }
   }
-  void env;
   return cx.report("E0212", `${cx.quote(targetSpan, "this")} is ${describe(target)} and has no parts`, name.span);
 }

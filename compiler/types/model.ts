@@ -5,6 +5,8 @@
 import type { Diagnostic } from "../../grammar/diagnostic.ts";
 import type { Span } from "../../grammar/source.ts";
 import type { ScalarExpr } from "../scalar/expr.ts";
+import type { Clause } from "./clauses.ts";
+import type { Step } from "./flow.ts";
 import type { NamedSize, Parameter, Tie } from "./parameter.ts";
 import type { LayerValue, Scope } from "./values.ts";
 
@@ -70,7 +72,7 @@ interface Segment {
 }
 
 export type TaskItem =
-  | { readonly kind: "literal"; readonly name: string; readonly id: number; readonly drop: number; readonly dropGroup: number; readonly span: Span }
+  | { readonly kind: "literal"; readonly name: string; readonly id: number; readonly drop: number; readonly dropGroup: number; readonly attributes?: Readonly<Record<string, number>>; readonly span: Span }
   | (Segment & { readonly kind: "given" | "predict" })
   /** In the stream's own row of tokens, beside the sequence. */
   | (Segment & { readonly kind: "beside" })
@@ -89,7 +91,10 @@ export interface Task {
 /** A token attribute that the model declares with `attribute`. */
 export interface Attribute {
   readonly name: string;
+  /** What tokens hold where a task sets nothing. */
   readonly fallback: number;
+  /** Worked out from the token's other attributes, as leaves of side q; it has no column of its own, and no task sets it. */
+  readonly formula?: ScalarExpr;
   readonly span: Span;
 }
 
@@ -98,6 +103,8 @@ export interface Predicate {
   readonly expr: ScalarExpr;
   readonly text: string;
   readonly span: Span;
+  /** How a mask was put together, for reports. */
+  readonly clause?: Clause;
 }
 
 /** One attention of the network, found while it was checked. */
@@ -107,6 +114,9 @@ export interface Attention {
   readonly layer: number;
   /** How many heads; `mask.expr` may read the name `head` (i32, 0 .. heads - 1). `layer` is a number in it by now. */
   readonly heads: number;
+  /** Numbers of a query and a key, and of a value, a head: what a pair of tokens costs. */
+  readonly width: number;
+  readonly valueWidth: number;
   readonly mask: Predicate | null;
   readonly score: Predicate | null;
   readonly span: Span;
@@ -208,6 +218,8 @@ export interface Model {
   readonly attentions: readonly Attention[];
   /** Attentions whose keys are a row of tokens beside the sequence. */
   readonly crossAttentions: readonly CrossAttention[];
+  /** The attentions as they are applied, one after or beside the other: what can reach what. */
+  readonly flow: readonly Step[];
   readonly processes: readonly Process[];
   readonly network: NetworkLayers;
   readonly losses: readonly LossTerm[];

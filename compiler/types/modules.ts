@@ -4,12 +4,13 @@
 
 import { didYouMean } from "../../grammar/suggest.ts";
 import type { Source, Span } from "../../grammar/source.ts";
-import type { Decl, Ident, Module, UseDecl } from "../ast/nodes.ts";
+import type { Decl, Ident, Module, UseDecl, UseName } from "../ast/nodes.ts";
 import { parseModule } from "../ast/parse_module.ts";
 import type { ParsedModule } from "../ast/parse_module.ts";
 import { constants, primitives } from "./builtins.ts";
 import { newScope } from "./calls.ts";
 import type { Context } from "./context.ts";
+import { everyday, folders, libraryModules, namesOf } from "./library.ts";
 import { bind } from "./scope.ts";
 import type { Entry, Scope, Value } from "./values.ts";
 import { poison } from "./values.ts";
@@ -20,10 +21,6 @@ export interface Loader {
   /** The text of another file that a spec names, such as a tokenizer's; undefined where there is none. */
   read?(file: string, from: string): string | undefined;
 }
-
-/** Modules of the library whose names need no `use`. */
-export const everyday = ["std.layers", "std.norms", "std.attention", "std.mlp", "std.positions", "std.time", "std.masks", "std.scores"] as const;
-export const libraryModules = [...everyday, "std.blocks", "std.routers"] as const;
 
 /** A source never changes, so its tree is made once, however many files use it. */
 const trees = new WeakMap<Source, ParsedModule>();
@@ -81,8 +78,15 @@ export class Files {
     const name = u.path.map((p) => p.text).join(".");
     if (u.path.some((p) => p.text === "")) return;
     const at: Span = { ...u.span, start: u.path[0]?.span.start ?? u.span.start, end: u.path[u.path.length - 1]?.span.end ?? u.span.end };
-    const source = this.#loader.load(name, file.source.path);
     const locals: readonly Ident[] = u.names ? u.names.map((n) => n.local) : u.path.slice(-1);
+    const folder = namesOf(name);
+    if (folder) return this.#useFolder(u, name, folder, file);
+    const last = u.path[u.path.length - 1];
+    const source = this.#loader.load(name, file.source.path);
+    const outer = u.path.slice(0, -1).map((p) => p.text).join(".");
+    // `use std.masks.natten` is `use std.masks { natten }`, and `use std.blocks.mlp_block` is `use std.blocks { mlp_block }`.
+    const single = u.names === null && last !== undefined && outer !== "" && (namesOf(outer) !== undefined || (!source && this.#loader.load(outer, file.source.path) !== undefined));
+    if (single) return this.#use({ ...u, path: u.path.slice(0, -1), names: [{ kind: "use_name", name: last, local: last, span: last.span }] }, file);
     if (!source) {
       cx.report("E0205", `there is no module \`${name}\``, at, {
         help: name.startsWith("std.") ? (didYouMean(name, libraryModules) ?? `the library has ${libraryModules.map((m) => `\`${m}\``).join(", ")}`) : "a module is a `.heddle` file beside this one",
@@ -98,15 +102,37 @@ export class Files {
     }
     const target = this.link(source, name.startsWith("std."));
     if (u.names === null) {
-      const last = u.path[u.path.length - 1];
       if (last) bind(cx, file.scope, last, { kind: "module", name, scope: target.scope }, "file", "import");
       return;
     }
-    for (const n of u.names) {
-      const entry = target.scope.entries.get(n.name.text);
+    this.#names(u.names, name, file, (n) => target.scope.entries.get(n), [...target.scope.entries.keys()]);
+  }
+
+  /** A folder of the library: a file for every name, read when it is used. */
+  #useFolder(u: UseDecl, name: string, names: readonly string[], file: LinkedFile): void {
+    const of = (n: string): Entry | undefined => (names.includes(n) ? this.#declared(`${name}.${n}`, n) : undefined);
+    if (u.names) return this.#names(u.names, name, file, of, names);
+    const scope = newScope(null, true);
+    for (const n of names) {
+      const entry = of(n);
+      if (entry) scope.entries.set(n, entry);
+    }
+    const last = u.path[u.path.length - 1];
+    if (last) bind(this.#cx, file.scope, last, { kind: "module", name, scope }, "file", "import");
+  }
+
+  /** What a file of a library folder is named after. */
+  #declared(module: string, name: string): Entry | undefined {
+    const source = this.#loader.load(module, "");
+    return source && this.link(source, true).scope.entries.get(name);
+  }
+
+  #names(names: readonly UseName[], module: string, file: LinkedFile, of: (name: string) => Entry | undefined, has: readonly string[]): void {
+    for (const n of names) {
       if (n.name.text === "") continue;
+      const entry = of(n.name.text);
       if (!entry) {
-        const value = cx.report("E0207", `module \`${name}\` has no \`${n.name.text}\``, n.name.span, { help: didYouMean(n.name.text, target.scope.entries.keys()) });
+        const value = this.#cx.report("E0207", `module \`${module}\` has no \`${n.name.text}\``, n.name.span, { help: didYouMean(n.name.text, has) });
         file.scope.set(n.local.text, value, n.local.span, "file");
       } else this.#import(file.scope, n.local, entry);
     }
@@ -130,10 +156,12 @@ export class Files {
     const scope = newScope(builtins, true);
     this.#base = scope;
     for (const name of everyday) {
+      const at = name.lastIndexOf(".");
+      const single = Object.hasOwn(folders, name.slice(0, at)) ? name.slice(at + 1) : undefined;
       const source = this.#loader.load(name, "");
       if (!source) continue;
       const file = this.link(source, true);
-      for (const [n, e] of file.scope.entries) scope.entries.set(n, { span: null, origin: "library", value: e.value });
+      for (const [n, e] of file.scope.entries) if (single === undefined || n === single) scope.entries.set(n, { span: null, origin: "library", value: e.value });
     }
     return scope;
   }

@@ -8,6 +8,7 @@ import { dimAdd, dimConst, dimDiv, dimEqual, dimMul, dimScale, dimSub, dimText, 
 import type { DType } from "../graph/graph.ts";
 import * as S from "../scalar/expr.ts";
 import type { ScalarExpr } from "../scalar/expr.ts";
+import { floorDiv, floorMod, floorModFloat } from "../scalar/whole.ts";
 import type { Context, Operand } from "./context.ts";
 import { isNumeric, isTensor, refuse, toNode, unify } from "./tensors.ts";
 import type { Env, LayerValue, MaskValue, Value } from "./values.ts";
@@ -154,9 +155,15 @@ function scalarBinary(cx: Context, op: BinaryOp, opSpan: Span, a: Operand, b: Op
     x = S.unary("to_f32", x);
     y = S.unary("to_f32", y);
   }
+  const whole = x.type === "i32" && y.type === "i32";
+  if ((op === "/" || op === "%") && whole && y.kind === "const" && y.value === 0) {
+    return cx.report("E0239", `\`${op}\` by zero`, b.span, { label: cx.quote(b.span, "this") === "`0`" ? undefined : "this is 0" });
+  }
   switch (op) {
     case ">": return scalar(S.binary("lt", y, x));
     case ">=": return scalar(S.binary("le", y, x));
+    case "/": return scalar(whole ? floorDiv(x, y) : S.div(x, y));
+    case "%": return scalar(whole ? floorMod(x, y) : floorModFloat(x, y));
     default: return scalar(S.binary(graphOps[op], x, y));
   }
 }

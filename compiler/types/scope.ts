@@ -4,6 +4,7 @@
 import { didYouMean } from "../../grammar/suggest.ts";
 import type { Span } from "../../grammar/source.ts";
 import type { Context } from "./context.ts";
+import { moduleWith, namesElsewhere } from "./library.ts";
 import type { Entry, Env, Origin, Scope, Value } from "./values.ts";
 import { poison } from "./values.ts";
 
@@ -84,15 +85,24 @@ export function lookUp(cx: Context, name: Named, env: Env): Value {
   const entry = env.scope.find(name.text) ?? cx.modelScope?.find(name.text);
   if (entry) {
     if (entry.span) cx.seen.add(entry.span);
-    return entry.value();
+    // A member that is worked out now is worked out for itself, not for the mask or score that asks for it.
+    const { pair } = cx;
+    cx.pair = null;
+    const value = entry.value();
+    cx.pair = pair;
+    return value;
   }
   return unknownName(cx, name, env);
 }
 
 const words: Readonly<Record<string, string>> = { callable: "name", fn: "function", int: "number", float: "number", bool: "truth value", init: "initialiser" };
 
-/** What the library has beyond the names that need no `use`. */
-const elsewhere: Readonly<Record<string, string>> = { decoder_block: "std.blocks", mlp_block: "std.blocks", adaln_block: "std.blocks", cross_block: "std.blocks" };
+/** A name that needs a `use`, if this is one with a slip. */
+function inLibrary(name: string): string | undefined {
+  const near = didYouMean(name, namesElsewhere);
+  const found = near && namesElsewhere.find((n) => near.includes(`\`${n}\``));
+  return found && `${near} \`use ${moduleWith(found) ?? "std"} { ${found} }\``;
+}
 
 export function unknownName(cx: Context, name: Named, env: Env): Value {
   if (name.text === "") return poison;
@@ -103,7 +113,7 @@ export function unknownName(cx: Context, name: Named, env: Env): Value {
   for (const [n, e] of all) if (!wants || ((e.ready?.() ?? true) && fitsKind(wants, e.value()))) candidates.push(n);
   const word = wants === undefined ? "name" : (words[wants] ?? wants);
   const tokens = name.text === "q" || name.text === "k" ? "the two tokens are named where a mask is declared: `mask mine(q, k) = …`" : undefined;
-  const module = Object.hasOwn(elsewhere, name.text) ? elsewhere[name.text] : undefined;
+  const module = moduleWith(name.text);
   const use = module && `the library has it: \`use ${module} { ${name.text} }\` at the top of the file`;
-  return cx.report("E0201", `there is no ${word} \`${name.text}\` here`, name.span, { help: tokens ?? use ?? didYouMean(name.text, candidates) });
+  return cx.report("E0201", `there is no ${word} \`${name.text}\` here`, name.span, { help: tokens ?? use ?? didYouMean(name.text, candidates) ?? inLibrary(name.text) });
 }

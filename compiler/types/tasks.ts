@@ -2,7 +2,8 @@
 // Refuses fields that are no stream, fields that are not declared or of another stream, and dropping what is predicted.
 
 import { didYouMean } from "../../grammar/suggest.ts";
-import type { TaskElement, TaskMember, TaskModifier, TaskSegment } from "../ast/nodes.ts";
+import type { Arg, TaskElement, TaskMember, TaskModifier, TaskSegment } from "../ast/nodes.ts";
+import { isAttribute, settable } from "./attributes.ts";
 import { setting } from "./configured.ts";
 import type { Context } from "./context.ts";
 import type { Special, Stream, Task, TaskField, TaskItem } from "./model.ts";
@@ -130,21 +131,35 @@ function segment(p: Place, e: TaskSegment, from: Inherited): TaskItem[] {
     const m = e.modifiers[0];
     cx.report("E0319", "what is predicted cannot be dropped", m?.span ?? e.span, { help: "`drop` belongs to a condition: `given drop(0.1) …`" });
   }
-  const attributes: Record<string, number> = {};
-  for (const a of e.args) {
+  const attributes = attributesSet(p, e.args);
+  if (!stream) return [];
+  return [{ kind: e.role, stream: stream.name, field: declared.name, drop: e.role === "predict" ? 0 : own.drop, dropGroup: e.modifiers.length > 0 ? 0 : from.group, attributes, span: e.span }];
+}
+
+/** What named arguments give the tokens of an item. */
+function attributesSet(p: Place, args: readonly Arg[]): Record<string, number> {
+  const { cx } = p;
+  const out: Record<string, number> = {};
+  for (const a of args) {
     if (!a.name) continue;
-    if (!p.attributes.includes(a.name.text)) {
-      cx.report("E0221", `the model declares no attribute \`${a.name.text}\``, a.name.span, { help: didYouMean(a.name.text, p.attributes) ?? `declare it: \`attribute ${a.name.text}: int = 0\`` });
+    const name = a.name.text;
+    const mayBe = [...p.attributes.filter((x) => !cx.formulas.has(x)), ...settable];
+    if (cx.formulas.has(name) || (isAttribute(cx, name) && !mayBe.includes(name))) {
+      cx.report("E0238", cx.formulas.has(name) ? `attribute \`${name}\` has a formula, so a task cannot set it` : `\`${name}\` follows from the layout, so a task cannot set it`, a.name.span, { help: `a task sets ${mayBe.map((x) => `\`${x}\``).join(", ")}` });
+      continue;
+    }
+    if (!mayBe.includes(name)) {
+      cx.report("E0221", `the model declares no attribute \`${name}\``, a.name.span, { help: didYouMean(name, mayBe) ?? `declare it: \`attribute ${name}: int = 0\`` });
       continue;
     }
     const v = cx.evaluate.expr(cx, a.value, p.env);
     const n = v.kind === "bool" ? (v.value ? 1 : 0) : numberOf(v);
     if (n === undefined || !Number.isInteger(n)) {
-      if (v.kind !== "poison") cx.report("E0202", `attribute \`${a.name.text}\` is a whole number`, a.value.span);
-    } else attributes[a.name.text] = n;
+      if (v.kind !== "poison") cx.report("E0202", `attribute \`${name}\` is a whole number`, a.value.span);
+    } else if (n < 0 && settable.includes(name)) cx.report("E0319", `\`${name}\` is counted from 0, and this is ${n}`, a.value.span);
+    else out[name] = n;
   }
-  if (!stream) return [];
-  return [{ kind: e.role, stream: stream.name, field: declared.name, drop: e.role === "predict" ? 0 : own.drop, dropGroup: e.modifiers.length > 0 ? 0 : from.group, attributes, span: e.span }];
+  return out;
 }
 
 /** Every given and predicted segment of a layout, repetitions included. */

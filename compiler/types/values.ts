@@ -9,6 +9,7 @@ import type {
 import type { Dim } from "../dim/dim.ts";
 import type { NodeId } from "../graph/graph.ts";
 import type { ScalarExpr } from "../scalar/expr.ts";
+import type { Clause } from "./clauses.ts";
 import type { Init, Parameter } from "./parameter.ts";
 
 /** Takes the place of a value whose error has been reported; whatever touches it stays silent. */
@@ -39,7 +40,7 @@ export interface StreamValue {
 
 export interface TaskValue { readonly kind: "task"; readonly name: string; readonly id: number }
 export interface ProcessValue { readonly kind: "process"; readonly name: string }
-export interface MaskValue { readonly kind: "mask"; readonly expr: ScalarExpr; readonly text: string; readonly span: Span }
+export interface MaskValue { readonly kind: "mask"; readonly expr: ScalarExpr; readonly text: string; readonly span: Span; readonly clause?: Clause }
 export interface ScoreValue { readonly kind: "score"; readonly expr: ScalarExpr; readonly text: string; readonly span: Span }
 /** `by stream { … }` or a router: not built yet, so it says only which branches there are. */
 export interface RouteValue { readonly kind: "route"; readonly learned: boolean; readonly branches: readonly string[] }
@@ -47,7 +48,7 @@ export interface InitValue { readonly kind: "init"; readonly init: Init }
 /** `q` or `k` in a mask, `token` in a layer. */
 export interface SubjectValue { readonly kind: "subject"; readonly side: "q" | "k" | "token" }
 /** A scalar of a mask, score or weight: `q.pos - k.pos`. */
-export interface ScalarValue { readonly kind: "scalar"; readonly expr: ScalarExpr }
+export interface ScalarValue { readonly kind: "scalar"; readonly expr: ScalarExpr; readonly clause?: Clause }
 export interface TensorValue { readonly kind: "tensor"; readonly node: NodeId }
 /** A learned tensor, before it is on any graph. */
 export interface WeightValue { readonly kind: "weight"; readonly parameter: Parameter }

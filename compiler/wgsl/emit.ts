@@ -1,5 +1,6 @@
 // In: a Kernel and the arena of each operand. Out: WGSL text with entry point `main`, its bindings and its line map.
-// Decides nothing: no tiling, no reordering. Binding 0 is the uniform block (i32 words: the lengths, then one element
+// Decides nothing: no tiling, no reordering. f16 arrays are array<f16> where the device has it, else words of two halves: a
+// store then exchanges its half of the word atomically, since a neighbour may be storing the other. Binding 0 is the uniform block (i32 words: the lengths, then one element
 // offset an operand); bindings 1..n are the distinct arenas in order of first use. Comments of the IR do not reach the text,
 // so that equal kernels of different layers give equal text.
 
@@ -25,9 +26,9 @@ export type EmittedModule = Omit<PlanModule, "proven"> & {
   readonly arenas: readonly number[];
 };
 
-/** Emits one kernel. `arenaOf` must agree with the operand's dtype. */
-export function emitModule(kernel: Kernel, arenaOf: (operand: string) => ArenaRef): EmittedModule {
-  return new Emitter(unrollKernel(expandLaneReduce(kernel)), arenaOf).module();
+/** Emits one kernel. `arenaOf` must agree with the operand's dtype; `f16`: the device has 16-bit elements. */
+export function emitModule(kernel: Kernel, arenaOf: (operand: string) => ArenaRef, f16 = false): EmittedModule {
+  return new Emitter(unrollKernel(expandLaneReduce(kernel)), arenaOf, f16).module();
 }
 
 class Emitter {
@@ -45,9 +46,11 @@ class Emitter {
   readonly #scope: Scope;
   readonly #touched = new Set<string>();
   #storageBarrier = false;
+  readonly #f16: boolean;
 
-  constructor(kernel: Kernel, arenaOf: (operand: string) => ArenaRef) {
+  constructor(kernel: Kernel, arenaOf: (operand: string) => ArenaRef, f16: boolean) {
     this.#kernel = kernel;
+    this.#f16 = f16;
     this.#scope = { helpers: this.#helpers, nameOf: (e) => this.#nameOf(e) };
     this.#bindOperands(arenaOf);
   }
@@ -79,9 +82,10 @@ class Emitter {
 
     // The body first: it tells which helpers, builtins and arrays the head must declare.
     const body = this.#main();
+    if (this.#f16 && this.#bindings.some((b) => b.dtype === "f16")) this.#line("enable f16;");
     this.#line(`@group(0) @binding(0) var<uniform> u: array<vec4<u32>, ${words}>;`);
     for (const [i, b] of this.#bindings.entries())
-      this.#line(`@group(0) @binding(${i + 1}) var<storage, ${b.access}> m${i}: array<${b.dtype}>;`);
+      this.#line(`@group(0) @binding(${i + 1}) var<storage, ${b.access}> m${i}: array<${this.#element(b)}>;`);
     for (const a of shared) this.#line(`var<workgroup> ${this.#arrayName(a.name)}: array<${a.dtype}, ${a.size}>;`);
     for (const h of [...this.#helpers].sort()) this.#line(helperText[h]);
     const params: string[] = [];
@@ -118,6 +122,11 @@ class Emitter {
     for (const i of this.#bindings.keys()) if (!this.#touched.has(`m${i}`)) this.#line(`  _ = &m${i};`);
     for (const a of this.#kernel.arrays)
       if (a.space === "private") this.#line(`  var ${this.#arrayName(a.name)}: array<${a.dtype}, ${a.size}>;`);
+  }
+
+  #element(b: { readonly dtype: StorageType; readonly access: "read" | "read_write" }): string {
+    if (b.dtype !== "f16" || this.#f16) return b.dtype;
+    return b.access === "read" ? "u32" : "atomic<u32>";
   }
 
   /** The statements of `main`, with line numbers of their own. */
@@ -190,12 +199,14 @@ class Emitter {
       case "assign": return this.#line(`${pad}${this.#names.get(s.name)} = ${this.#expr(s.value)};`);
       case "load": {
         const { text, dtype } = this.#place(s.from, s.index);
+        if (dtype === "f16") return this.#line(`${pad}let ${this.#names.bind(s.name)} = ${this.#loadHalf(text, pad)};`);
         const value = s.type === dtype ? text : s.type === "bool" ? `${text} != ${literal(dtype, 0)}` : `bitcast<${s.type}>(${text})`;
         return this.#line(`${pad}let ${this.#names.bind(s.name)} = ${value};`);
       }
       case "store": {
         const { text, dtype } = this.#place(s.to, s.index);
         const value = this.#expr(s.value);
+        if (dtype === "f16") return this.#storeHalf(text, value, pad);
         return this.#line(`${pad}${text} = ${s.value.type === "bool" ? `${dtype}(${value})` : value};`);
       }
       case "aload": {
@@ -220,6 +231,32 @@ class Emitter {
       }
       case "lane_reduce": throw new Error("lane_reduce must be expanded before emission");
     }
+  }
+
+  /** The word of a packed element and the element's index, which is given a name. */
+  #word(text: string, pad: string): { word: string; index: string; atomic: boolean } {
+    const open = text.indexOf("[");
+    const index = this.#names.bind("half");
+    this.#line(`${pad}let ${index} = ${text.slice(open + 1, -1)};`);
+    const array = text.slice(0, open);
+    return { word: `${array}[${index} >> 1u]`, index, atomic: this.#bindings[Number(array.slice(1))]?.access === "read_write" };
+  }
+
+  #loadHalf(text: string, pad: string): string {
+    if (this.#f16) return `f32(${text})`;
+    const { word, index, atomic } = this.#word(text, pad);
+    this.#helpers.add("half");
+    return `h_half(${atomic ? `atomicLoad(&${word})` : word}, ${index})`;
+  }
+
+  #storeHalf(text: string, value: string, pad: string): void {
+    if (this.#f16) return this.#line(`${pad}${text} = f16(clamp(${value}, -65504.0f, 65504.0f));`);
+    const { word, index } = this.#word(text, pad);
+    const place = this.#names.bind("place");
+    this.#helpers.add("bits");
+    this.#line(`${pad}let ${place} = u32(${index} & 1i) << 4u;`);
+    // Nobody else writes this half: what it holds now, turned over into what it shall hold, leaves the other half alone.
+    this.#line(`${pad}atomicXor(&${word}, (((atomicLoad(&${word}) >> ${place}) & 0xffffu) ^ h_bits(${value})) << ${place});`);
   }
 
   /** Bounds are evaluated once, as the IR says. A loop with constant bounds counts by one: then no driver guard is added. */

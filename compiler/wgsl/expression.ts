@@ -11,9 +11,14 @@ export interface Scope {
   readonly helpers: Set<HelperName>;
 }
 
-export type HelperName = "sigmoid" | "tanh" | "pow" | "mulhi";
+export type HelperName = "f16" | "half" | "bits" | "sigmoid" | "tanh" | "pow" | "mulhi";
 
 export const helperText: Readonly<Record<HelperName, string>> = {
+  // Out of range a conversion may give anything, so f16 is reached within its bounds only.
+  f16: "fn h_f16(x: f32) -> f32 { return quantizeToF16(clamp(x, -65504.0f, 65504.0f)); }",
+  // Two halves a word, the even element low: element i of a word, and the bits of one element.
+  half: "fn h_half(w: u32, i: i32) -> f32 { return unpack2x16float(w >> (u32(i & 1i) << 4u)).x; }",
+  bits: "fn h_bits(x: f32) -> u32 { return pack2x16float(vec2<f32>(clamp(x, -65504.0f, 65504.0f), 0.0f)) & 0xffffu; }",
   sigmoid: "fn h_sigmoid(x: f32) -> f32 { return 1.0f / (1.0f + exp(-clamp(x, -80.0f, 80.0f))); }",
   // tanh(15) is 1 in f32; beyond it some drivers divide one overflow by another.
   tanh: "fn h_tanh(x: f32) -> f32 { return tanh(clamp(x, -15.0f, 15.0f)); }",
@@ -71,6 +76,9 @@ function unaryText(op: UnaryOp, a: ScalarExpr, scope: Scope): Text {
       scope.helpers.add(op);
       return call(`h_${op}`, inner());
     case "to_f32": case "to_i32": case "to_u32": return call(op.slice(3), inner());
+    case "to_f16":
+      scope.helpers.add("f16");
+      return call("h_f16", a.type === "f32" ? inner() : `f32(${inner()})`);
     case "bits_f32": return call("bitcast<f32>", inner());
     case "bits_u32": return call("bitcast<u32>", inner());
   }

@@ -21,7 +21,7 @@ const stream = v.variant("kind", [
 ]);
 
 const item = v.variant("kind", [
-  v.object({ kind: v.literal("literal"), text: v.string(), id: size, stream: size, ...drop }),
+  v.object({ kind: v.literal("literal"), text: v.string(), id: size, stream: size, attributes: v.optional(v.record(v.string(), v.number())), ...drop }),
   v.object({ kind: v.literal("given"), field: v.string(), stream: v.string(), attributes: v.record(v.string(), v.number()), ...drop }),
   v.object({ kind: v.literal("beside"), field: v.string(), stream: v.string(), attributes: v.record(v.string(), v.number()), ...drop }),
   v.object({ kind: v.literal("predict"), field: v.string(), stream: v.string(), attributes: v.record(v.string(), v.number()), ...drop }),
@@ -70,7 +70,7 @@ const model = v.object({
   parameters: v.array(v.object({ path: v.string(), axes: v.array(v.object({ name: v.string(), size })), init, decay: v.boolean(), frozen: v.boolean(), offset: size })),
   parameterCount: size,
   decayed: size,
-  cache: v.union([v.object({ sound: v.literal(true) }), v.object({ sound: v.literal(false), reason: v.string() })]),
+  cache: v.union([v.object({ sound: v.literal(true) }), v.object({ sound: v.literal(false), reason: v.string(), keep: v.optional(v.record(v.string(), size)) })]),
   maxTokens: v.optional(size),
 });
 
@@ -83,7 +83,7 @@ const manifest = v.object({
   states: v.array(
     v.object({
       name: v.string(),
-      dtype: v.picklist(["f32", "i32", "u32"]),
+      dtype: v.picklist(["f32", "f16", "i32", "u32"]),
       size: intExpr,
       fields: v.array(v.object({ name: v.string(), shape: v.array(size), axes: v.array(v.string()), offset: size })),
     }),

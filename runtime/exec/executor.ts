@@ -5,7 +5,9 @@
 
 import { evalInt } from "../../compiler/plan/expr.ts";
 import { layoutPlan, type PlanLayout } from "../../compiler/plan/layout.ts";
-import type { Plan, PlanDispatch, PlanStep } from "../../compiler/plan/plan.ts";
+import { packHalves, unpackHalves } from "../../compiler/plan/half.ts";
+import { elementBytes } from "../../compiler/plan/plan.ts";
+import type { Plan, PlanDispatch, PlanStep, StorageType } from "../../compiler/plan/plan.ts";
 import type { GpuHost } from "../device/device.ts";
 import { HeddleError } from "../error.ts";
 import { PipelineCache, type Progress } from "./pipelines.ts";
@@ -22,7 +24,9 @@ interface Ready {
   readonly step: PlanDispatch;
 }
 
-const ARRAYS = { f32: Float32Array, i32: Int32Array, u32: Uint32Array } as const;
+/** f16 crosses the border as f32. */
+const ARRAYS = { f32: Float32Array, f16: Float32Array, i32: Int32Array, u32: Uint32Array } as const;
+const wholeWords = (bytes: number): number => Math.ceil(bytes / 4) * 4;
 const USAGE = (): number => GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST | GPUBufferUsage.COPY_SRC;
 
 /** Temp, input and output arenas, shared by every program of one device: grown, never shrunk. */
@@ -35,8 +39,8 @@ export class ArenaPool {
     this.host = host;
   }
 
-  ensure(key: string, elements: number): void {
-    const bytes = Math.max(16, Math.ceil(elements / 4) * 16);
+  ensure(key: string, least: number): void {
+    const bytes = Math.max(16, Math.ceil(least / 16) * 16);
     const old = this.#buffers.get(key);
     if (old && old.size >= bytes) return;
     const limit = this.host.device.limits.maxStorageBufferBindingSize;
@@ -87,6 +91,14 @@ export class LoadedProgram {
   }
 
   static async load(plan: Plan, states: StateStore, pool: ArenaPool, cache: PipelineCache, progress?: Progress): Promise<LoadedProgram> {
+    const lacking = plan.requires.features.filter((f) => !pool.host.info.features.includes(f));
+    if (lacking.length > 0)
+      throw new HeddleError({
+        code: "E0543",
+        message: `program \`${plan.name}\` was compiled for a device with ${lacking.map((f) => `\`${f}\``).join(", ")}, which this one lacks`,
+        place: pool.host.info.name,
+        help: "compile it again with `--target guaranteed`: halves then share words, which every device can do",
+      });
     const pipelines = await cache.all(plan.modules, progress);
     pool.host.check();
     return new LoadedProgram(plan, states, pool, pipelines);
@@ -148,7 +160,7 @@ export class BoundProgram {
   #reserve(): void {
     const { plan, pool } = this.program;
     plan.arenas.forEach((a, i) => {
-      if (a.class !== "state") pool.ensure(this.#key(i), this.layout.arenaElements[i] ?? 0);
+      if (a.class !== "state") pool.ensure(this.#key(i), elementBytes(a.dtype) * (this.layout.arenaElements[i] ?? 0));
     });
   }
 
@@ -220,8 +232,8 @@ export class BoundProgram {
         });
       if (size === 0) continue;
       const plain = data.buffer instanceof ArrayBuffer ? data : data.slice();
-      const typed = plain instanceof ARRAYS[tensor.dtype] ? plain : new ARRAYS[tensor.dtype](plain);
-      pool.host.device.queue.writeBuffer(pool.buffer(this.#key(tensor.arena)), (this.layout.offsets[t] ?? 0) * 4, typed as Float32Array<ArrayBuffer>);
+      const typed = tensor.dtype === "f16" ? packHalves(plain) : plain instanceof ARRAYS[tensor.dtype] ? plain : new ARRAYS[tensor.dtype](plain);
+      pool.host.device.queue.writeBuffer(pool.buffer(this.#key(tensor.arena)), (this.layout.offsets[t] ?? 0) * elementBytes(tensor.dtype), typed as Float32Array<ArrayBuffer>);
     }
     for (const name of Object.keys(plan.inputs))
       if (!(name in values)) throw new HeddleError({ code: "E0555", message: `program \`${plan.name}\` needs the input \`${name}\`` });
@@ -249,14 +261,14 @@ export class BoundProgram {
   }
 
   /** Where an output lies. */
-  output(name: string): { buffer: GPUBuffer; offset: number; bytes: number; dtype: "f32" | "i32" | "u32" } {
+  output(name: string): { buffer: GPUBuffer; offset: number; elements: number; dtype: StorageType } {
     const { plan, pool, states } = this.program;
     const t = plan.outputs[name];
     const tensor = t === undefined ? undefined : plan.tensors[t];
     if (!tensor || t === undefined) throw new HeddleError({ code: "E0555", message: `program \`${plan.name}\` has no output \`${name}\`` });
     const arena = plan.arenas[tensor.arena];
     const buffer = arena?.class === "state" ? states.buffer(arena.name) : pool.buffer(this.#key(tensor.arena));
-    return { buffer, offset: (this.layout.offsets[t] ?? 0) * 4, bytes: evalInt(tensor.size, this.lengths) * 4, dtype: tensor.dtype };
+    return { buffer, offset: (this.layout.offsets[t] ?? 0) * elementBytes(tensor.dtype), elements: evalInt(tensor.size, this.lengths), dtype: tensor.dtype };
   }
 
   destroy(): void {
@@ -338,7 +350,8 @@ export async function runPrograms(
   const sources = wanted.map((name) => {
     const owner = [...programs].reverse().find((p) => name in p.program.plan.outputs);
     if (!owner) throw new HeddleError({ code: "E0555", message: `no program has the output \`${name}\`` });
-    return { name, ...owner.output(name) };
+    const place = owner.output(name);
+    return { name, ...place, bytes: wholeWords(place.elements * elementBytes(place.dtype)) };
   });
   const total = sources.reduce((n, s) => n + s.bytes, 0);
   const staging = total > 0 ? stager.take(total) : undefined;
@@ -359,7 +372,8 @@ export async function runPrograms(
   const bytes = staging.getMappedRange(0, total);
   at = 0;
   for (const s of sources) {
-    out[s.name] = new ARRAYS[s.dtype](bytes.slice(at, at + s.bytes));
+    const own = bytes.slice(at, at + s.bytes);
+    out[s.name] = s.dtype === "f16" ? unpackHalves(own, s.elements) : new ARRAYS[s.dtype](own);
     at += s.bytes;
   }
   staging.unmap();

@@ -2,7 +2,8 @@
 // In: ModelSpec, state buffers, plans. Out: named runs. Programs load when first asked for; states when first allocated.
 
 import type { ModelSpec, ProgramName } from "../../compiler/plan/manifest.ts";
-import type { Plan, StateBuffer } from "../../compiler/plan/plan.ts";
+import { evalInt } from "../../compiler/plan/expr.ts";
+import { elementBytes, type Plan, type StateBuffer } from "../../compiler/plan/plan.ts";
 import type { GpuHost } from "../device/device.ts";
 import { HeddleError } from "../error.ts";
 import { ArenaPool, type BoundProgram, type Lengths, LoadedProgram, runPrograms, Stager, type Values } from "./executor.ts";
@@ -44,10 +45,34 @@ export class Machine {
     this.states.allocate(this.#compiled.states.filter((s) => TRAINING_STATES.includes(s.name)));
   }
 
-  /** Caches for so many rows and slots; larger ones that exist are kept. */
+  get #caches(): readonly StateBuffer[] {
+    return this.#compiled.states.filter((s) => s.name !== "params" && !TRAINING_STATES.includes(s.name));
+  }
+
+  /** Empty caches for so many rows and slots. Larger ones that exist serve; what they held is gone, also what was not a number. */
   allocateCaches(batch: number, slots: number): void {
-    const caches = this.#compiled.states.filter((s) => s.name !== "params" && !TRAINING_STATES.includes(s.name));
-    this.states.allocate(caches, { batch, s: slots, spare: 0 });
+    this.states.allocate(this.#caches, { batch, s: slots, spare: 0 });
+    const encoder = this.host.device.createCommandEncoder();
+    for (const c of this.#caches) encoder.clearBuffer(this.states.buffer(c.name));
+    this.host.device.queue.submit([encoder.finish()]);
+  }
+
+  /** Moves rows of the caches up: row i becomes what row rows[i] was. `rows` ascend, so none is overwritten before it moved. */
+  keepCacheRows(rows: readonly number[], slots: number): void {
+    const { device } = this.host;
+    const sized = this.#caches.map((c) => ({ buffer: this.states.buffer(c.name), bytes: evalInt(c.size, { batch: 1, s: slots, spare: 0 }) * elementBytes(c.dtype) }));
+    const moved = rows.flatMap((from, to) => (from === to ? [] : [{ from, to }]));
+    if (moved.length === 0 || sized.length === 0) return;
+    // A buffer is not copied onto itself.
+    const through = device.createBuffer({ size: sized.reduce((n, c) => Math.max(n, c.bytes), 0), usage: GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST });
+    const encoder = device.createCommandEncoder();
+    for (const { buffer, bytes } of sized)
+      for (const { from, to } of moved) {
+        encoder.copyBufferToBuffer(buffer, from * bytes, through, 0, bytes);
+        encoder.copyBufferToBuffer(through, 0, buffer, to * bytes, bytes);
+      }
+    device.queue.submit([encoder.finish()]);
+    through.destroy();
   }
 
   has(name: ProgramName): boolean {

@@ -1,9 +1,11 @@
 // Persistent buffers of a bundle (parameters, gradients, moments, caches), shared by all its programs.
 // In: `StateBuffer` descriptions and lengths. Out: GPU buffers, named field reads and writes.
-// Refuses an unknown name and data of the wrong length.
+// Refuses an unknown name and data of the wrong length. Numbers of f16 buffers go in and come out as f32.
 
 import { evalInt } from "../../compiler/plan/expr.ts";
-import type { StateBuffer } from "../../compiler/plan/plan.ts";
+import { packHalves, unpackHalves } from "../../compiler/plan/half.ts";
+import { elementBytes } from "../../compiler/plan/plan.ts";
+import type { StateBuffer, StorageType } from "../../compiler/plan/plan.ts";
 import type { GpuHost } from "../device/device.ts";
 import { HeddleError } from "../error.ts";
 import { readBuffers } from "./readback.ts";
@@ -43,7 +45,7 @@ export class StateStore {
       old?.buffer.destroy();
       const buffer = this.host.device.createBuffer({
         label: spec.name,
-        size: Math.ceil(elements / 4) * 16,
+        size: Math.ceil((elements * elementBytes(spec.dtype)) / 16) * 16,
         usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST | GPUBufferUsage.COPY_SRC,
       });
       this.#held.set(spec.name, { spec, buffer, elements });
@@ -93,15 +95,19 @@ export class StateStore {
         message: `\`${name}\` holds ${place.size} numbers, but ${data.length} were given`,
       });
     const plain = data.buffer instanceof ArrayBuffer ? data : data.slice();
-    this.host.device.queue.writeBuffer(this.buffer(place.buffer), place.offset * 4, plain as Float32Array<ArrayBuffer>);
+    const dtype = this.#dtype(place.buffer);
+    const typed = dtype === "f16" ? packHalves(plain) : plain;
+    this.host.device.queue.writeBuffer(this.buffer(place.buffer), place.offset * elementBytes(dtype), typed as Float32Array<ArrayBuffer>);
   }
 
   async read(name: string): Promise<Float32Array> {
     const place = name.includes("/") ? this.place(name) : { buffer: name, offset: 0, size: this.#get(name).elements };
-    const [bytes] = await readBuffers(this.host, [
-      { buffer: this.buffer(place.buffer), offset: place.offset * 4, bytes: place.size * 4 },
+    const dtype = this.#dtype(place.buffer);
+    const each = elementBytes(dtype);
+    const [bytes = new ArrayBuffer(0)] = await readBuffers(this.host, [
+      { buffer: this.buffer(place.buffer), offset: place.offset * each, bytes: Math.ceil((place.size * each) / 4) * 4 },
     ]);
-    return new Float32Array(bytes ?? new ArrayBuffer(0));
+    return dtype === "f16" ? unpackHalves(bytes, place.size) : new Float32Array(bytes);
   }
 
   /** Fill a buffer with zeros. */
@@ -115,6 +121,10 @@ export class StateStore {
     for (const h of this.#held.values()) h.buffer.destroy();
     this.#held.clear();
     this.#fields.clear();
+  }
+
+  #dtype(buffer: string): StorageType {
+    return this.#get(buffer).spec.dtype;
   }
 
   #get(name: string): Held {

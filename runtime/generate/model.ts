@@ -5,7 +5,7 @@ import type { PatchStream, StreamSpec, TextStream } from "../../compiler/plan/ma
 import { HeddleError } from "../error.ts";
 import type { Machine } from "../exec/machine.ts";
 import type { HostArray } from "../exec/states.ts";
-import { type FieldValue, findStream, findTask } from "../sequence/layout.ts";
+import { type FieldValue, findStream, findTask, neededFields } from "../sequence/layout.ts";
 import type { Image } from "../tokenize/image.ts";
 import { type PatchTokenizer, patchTokenizer } from "../tokenize/patches.ts";
 import { openTokenizer } from "../tokenize/open.ts";
@@ -69,8 +69,7 @@ export class GenerativeModel {
   /** Names of a task's fields: those to give and those it predicts. */
   fields(taskName: string): { given: readonly string[]; predicted: readonly string[] } {
     const task = findTask(this.machine.spec, taskName);
-    const of = (kind: "given" | "predict" | "beside"): string[] => task.items.flatMap((i) => (i.kind === kind ? [i.field] : []));
-    return { given: [...of("given"), ...of("beside")], predicted: of("predict") };
+    return { given: neededFields(task), predicted: [...new Set(task.items.flatMap((i) => (i.kind === "predict" ? [i.field] : [])))] };
   }
 
   /** One request; several go faster together (`runMany`). */
@@ -120,6 +119,9 @@ export class GenerativeModel {
       begin(rows, capacity) {
         slots = capacity;
         machine.allocateCaches(rows, slots);
+      },
+      keep(rows) {
+        machine.keepCacheRows(rows, slots);
       },
       async run(program, table, values, wanted): Promise<Record<string, HostArray>> {
         const bound = await machine.bind(program, { ...table.lengths, spare: slots - (table.lengths.s ?? 0) });

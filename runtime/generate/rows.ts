@@ -10,26 +10,58 @@ export interface Token {
 }
 
 export class Row {
+  /** The request that the row belongs to. */
+  readonly request: number;
+  /** Without the conditions that guidance leaves out. */
+  readonly free: boolean;
   /** Tokens in cache slots; undefined is padding. */
   slots: (Token | undefined)[] = [];
   /** Tokens laid out but not yet fed. */
   pending: Token[] = [];
   /** Tokens laid out so far. */
   count = 0;
+  /** How many of them, from the first, no later token changes. */
+  lasting = 0;
+  /** Whether `lasting` is final. */
+  bounded = false;
+
+  constructor(request: number, free: boolean) {
+    this.request = request;
+    this.free = free;
+  }
 
   /** Take over what a longer layout of the same sequence adds. */
   extend(tokens: readonly Token[]): void {
-    this.pending.push(...tokens.slice(this.count));
-    this.count = Math.max(this.count, tokens.length);
+    this.pending.push(...tokens);
+    this.count += tokens.length;
+  }
+
+  /** Pending tokens that no later token changes. */
+  get settled(): number {
+    return Math.max(0, this.lasting - (this.count - this.pending.length));
+  }
+
+  /** Every token that does not last is pending again; its slots are free. */
+  rewind(): void {
+    const back: Token[] = [];
+    let seen = 0;
+    this.slots.forEach((token, i) => {
+      if (!token || seen++ < this.lasting) return;
+      back.push(token);
+      this.slots[i] = undefined;
+    });
+    this.pending = [...back, ...this.pending];
+    while (this.slots.length > 0 && this.slots[this.slots.length - 1] === undefined) this.slots.pop();
   }
 }
 
-/** A sequence's columns as single tokens. */
-export function tokensOf(model: ModelSpec, sequence: Sequence): Token[] {
+/** A sequence's columns as single tokens, from token `from` on. */
+export function tokensOf(model: ModelSpec, sequence: Sequence, from = 0): Token[] {
   const names = attributesOf(model);
-  return Array.from({ length: sequence.count }, (_, i) => {
+  return Array.from({ length: Math.max(0, sequence.count - from) }, (_, n) => {
+    const i = from + n;
     const attributes: Record<string, number> = {};
-    for (const n of names) attributes[n] = sequence.columns[n]?.[i] ?? 0;
+    for (const a of names) attributes[a] = sequence.columns[a]?.[i] ?? 0;
     const features: Record<string, Float32Array> = {};
     for (const s of model.streams) {
       const all = s.kind === "patches" ? sequence.features[s.name] : undefined;

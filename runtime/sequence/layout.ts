@@ -20,7 +20,7 @@ export interface Segment {
 }
 
 /** Attributes every token has; a model's declared ones come on top. */
-export const ATTRIBUTES = ["id", "stream", "role", "pos", "span", "row", "col", "frame", "scale", "task", "doc"] as const;
+export const ATTRIBUTES = ["id", "stream", "role", "pos", "span", "index", "row", "col", "frame", "scale", "time", "task", "doc"] as const;
 
 export const attributesOf = (model: ModelSpec): string[] => [...ATTRIBUTES, ...model.attributes.map((a) => a.name)];
 
@@ -59,6 +59,17 @@ export function findStream(model: ModelSpec, name: string): StreamSpec {
   return s;
 }
 
+/** Fields that a request must give: those shown before they are predicted, if they ever are. */
+export function neededFields(task: TaskSpec): string[] {
+  const made = new Set<string>();
+  const out = new Set<string>();
+  for (const item of task.items) {
+    if (item.kind === "predict") made.add(item.field);
+    else if ((item.kind === "given" || item.kind === "beside") && !made.has(item.field)) out.add(item.field);
+  }
+  return [...out];
+}
+
 /** Tokens of one item of a continuous stream. */
 export const patchCount = (s: PatchStream): number => (s.height / s.patch) * (s.width / s.patch);
 
@@ -67,6 +78,8 @@ export interface LayoutOptions {
   readonly dropped?: ReadonlySet<number>;
   /** Stop before this item index; used for prefixes while generating. */
   readonly until?: number;
+  /** What items hold, by index, where that is not (or no longer) the value of their field. */
+  readonly contents?: ReadonlyMap<number, FieldValue>;
 }
 
 function endsText(model: ModelSpec, items: readonly TaskItem[], literal: TaskItem): boolean {
@@ -83,6 +96,7 @@ export function layoutSample(model: ModelSpec, taskName: string, fields: Readonl
   const segments: Segment[] = [];
   const placed: { stream: PatchStream; start: number; data: Float32Array }[] = [];
   let spans = 0;
+  let noised = 0;
   let count = 0;
   const push = (token: Readonly<Record<string, number>>): void => {
     for (const n of names) columns[n]?.push(token[n] ?? fallback[n] ?? 0);
@@ -94,17 +108,19 @@ export function layoutSample(model: ModelSpec, taskName: string, fields: Readonl
     if (item.kind === "literal") {
       // The literal right after predicted text ends it: the model must learn to say so.
       const role = endsText(model, task.items, item) ? ROLE.predict : ROLE.given;
-      push({ id: item.id, stream: item.stream, role, pos: count, span: spans++, task: task.id });
+      push({ ...item.attributes, id: item.id, stream: item.stream, role, pos: count, span: spans++, task: task.id });
       continue;
     }
     const start = count;
-    const value = fields[item.field];
+    const value = options.contents?.get(index) ?? fields[item.field];
     const s = findStream(model, item.stream);
     if (!value) throw new HeddleError({ code: "E0561", message: `task \`${task.name}\` needs the field \`${item.field}\` (stream \`${item.stream}\`)` });
     const size = itemSize(item.field, s, value);
     if (value.kind === "features" && s.kind === "patches") placed.push({ stream: s, start, data: value.data });
     const wide = s.kind === "patches" ? s.width / s.patch : 1;
     const role = item.kind === "predict" ? ROLE.predict : ROLE.given;
+    // Spans of numbers that are predicted are noised; they are counted from 1, and every other token is clean.
+    const time = item.kind === "predict" && s.kind === "patches" ? ++noised : 0;
     for (let i = 0; i < size; i++)
       push({
         ...item.attributes,
@@ -113,6 +129,8 @@ export function layoutSample(model: ModelSpec, taskName: string, fields: Readonl
         role,
         pos: count,
         span: spans,
+        index: i,
+        time,
         row: s.kind === "patches" ? Math.floor(i / wide) : 0,
         col: s.kind === "patches" ? i % wide : 0,
         task: task.id,

@@ -1,6 +1,7 @@
 // Tensor bytes as numbers: f16 and bf16 are widened to f32 exactly, integers stay integers. Refuses types that the GPU
 // side has no place for (64-bit and signed 8- and 16-bit).
 
+import { halfNumber } from "../../compiler/plan/half.ts";
 import { HeddleError } from "../error.ts";
 import type { TensorEntry } from "./safetensors.ts";
 
@@ -18,7 +19,7 @@ export function floatsOf(tensor: TensorEntry, place: string): Float32Array {
     }
     case "F16": {
       const halves = new Uint16Array(copyOf(bytes));
-      return Float32Array.from(halves, widenHalf);
+      return Float32Array.from(halves, halfNumber);
     }
     default:
       throw wrongType(tensor, place, "numbers with a fraction (F32, F16, BF16)");
@@ -37,16 +38,6 @@ export function integersOf(tensor: TensorEntry, place: string): Int32Array | Uin
     default:
       throw wrongType(tensor, place, "whole numbers (I32, U32, U8)");
   }
-}
-
-/** IEEE half to single: 1 sign, 5 exponent, 10 fraction bits; exact. */
-export function widenHalf(half: number): number {
-  const sign = half & 0x8000 ? -1 : 1;
-  const exponent = (half >> 10) & 31;
-  const fraction = half & 1023;
-  if (exponent === 0) return sign * fraction * 2 ** -24;
-  if (exponent === 31) return fraction === 0 ? sign * Infinity : NaN;
-  return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
 }
 
 function copyOf(bytes: Uint8Array): ArrayBuffer {

@@ -12,7 +12,7 @@ export interface Layer {
   readonly packages?: readonly string[];
 }
 
-const PLAN_DATA = ["plan", "layout", "expr", "manifest", "schema"].map((f) => `compiler/plan/${f}.ts`);
+const PLAN_DATA = ["plan", "half", "layout", "expr", "manifest", "schema"].map((f) => `compiler/plan/${f}.ts`);
 
 export const layers: readonly Layer[] = [
   { name: "grammar", paths: ["grammar/"], holds: "text to syntax tree; positions, diagnostics, codes", may: [], packages: ["chevrotain", "fastest-levenshtein"] },

@@ -45,6 +45,11 @@ export function fakeRunner(model: ModelSpec, network: FakeNetwork): StepRunner &
       slots = s;
       cache = Array.from({ length: r }, () => []);
     },
+    keep(kept) {
+      expect(kept.every((r, i) => r < rows && r > (kept[i - 1] ?? -1)), "rows ascend").toBe(true);
+      cache = kept.map((r) => cache[r] ?? []);
+      rows = kept.length;
+    },
     run(program, table, extra, wanted) {
       const { batch = 0, t = 0, s = 0 } = table.lengths;
       const at = extra.at?.[0] ?? -1;

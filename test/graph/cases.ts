@@ -8,7 +8,7 @@ import { Make } from "../../compiler/graph/make.ts";
 import type { OpName } from "../../compiler/graph/ops.ts";
 import type { Lengths } from "../../compiler/graph/value.ts";
 import { product, shapeOf } from "../../compiler/graph/value.ts";
-import { add, and, attr, binary, f32, mul, name, unary } from "../../compiler/scalar/expr.ts";
+import { add, and, attr, binary, f32, i32, mul, name, sub, unary } from "../../compiler/scalar/expr.ts";
 
 export const ax = (n: string, size: number | string): Axis => ({ name: n, size: typeof size === "number" ? dimConst(size) : dimVar(size) });
 export const F = (...axes: Axis[]): TensorType => ({ dtype: "f32", axes });
@@ -82,7 +82,14 @@ const slope = add(name("s", "f32"), mul(f32(-0.3), unary("to_f32", binary("sub",
 const causal = binary("le", attr("k", "pos"), attr("q", "pos"));
 const sameDoc = binary("eq", attr("q", "doc"), attr("k", "doc"));
 
-type AttendOp = "attend" | "attend_lse" | "attend_dq" | "attend_dk" | "attend_dv";
+const far = binary("min", binary("max", add(sub(attr("q", "pos"), attr("k", "pos")), i32(2)), i32(0)), i32(4));
+/** s * exp(b0) + b1[distance] - head * distance / 10. */
+const tabled = sub(
+  add(mul(name("s", "f32"), unary("exp", name("b0", "f32"))), name("b1", "f32")),
+  mul(f32(0.1), unary("to_f32", mul(name("head", "i32"), sub(attr("q", "pos"), attr("k", "pos"))))),
+);
+
+type AttendOp = "attend" | "attend_lse" | "attend_dq" | "attend_dk" | "attend_dv" | "attend_dtable";
 function attendCases(op: AttendOp): Case[] {
   const wrap = (m: Make, x: (n: string, ty: TensorType) => NodeId, parts: readonly [NodeId, NodeId, NodeId], o: Parameters<Make["attend"]>[3]): NodeId => {
     if (op === "attend") return m.attend(...parts, o);
@@ -90,10 +97,35 @@ function attendCases(op: AttendOp): Case[] {
     const [out, lse] = [m.attend(...parts, o), m.attendLse(...parts, o)];
     const node = m.builder.node(out);
     if (node.op !== "attend") throw new Error("attend was rewritten");
-    return m.op(op, [...parts, out, lse, x("dout", node.type), ...node.args.slice(3)], node.attrs);
+    const args = [...parts, out, lse, x("dout", node.type), ...node.args.slice(3)];
+    return op === "attend_dtable" ? m.op(op, args, { ...node.attrs, table: (node.attrs.tables?.length ?? 0) - 1 }) : m.op(op, args, node.attrs);
   };
   const u = ax("u", 3);
+  const bucket = ax("bucket", 5);
+  const learned: Case[] = [
+    {
+      title: "tables by distance and by head, a sink, groups, rows that see nothing",
+      build: (m, x) => wrap(m, x, [x("q", F(batch, h, t, g, e)), x("k", F(batch, s, h, e)), x("v", F(batch, h, s, u))], {
+        query: "t", key: "s", width: "e", value: "u", mask: causal, score: tabled, heads: ["h", "g"],
+        tables: [{ node: x("tau", F(g, h)) }, { node: x("bias", F(bucket, h, g)), axis: "bucket", index: far }], sink: x("sink", F(h, g)),
+        queryAttrs: { pos: x("qpos", I(t)) }, keyAttrs: { pos: x("kpos", I(s)) },
+      }),
+      values: { qpos: [0, 4, 6], kpos: [1, 3, 5, 6] },
+    },
+    {
+      title: "one table for all heads, one of the batch, an index by head, a sink of the groups",
+      build: (m, x) => wrap(m, x, [x("q", F(batch, t, h, g, e)), x("k", F(batch, s, h, e)), x("v", F(batch, s, h, e))], {
+        query: "t", key: "s", width: "e", score: add(mul(name("s", "f32"), name("b0", "f32")), mul(name("b1", "f32"), name("b1", "f32"))), heads: ["g", "h"],
+        tables: [{ node: x("gain", F(batch)) }, { node: x("bias", F(bucket)), axis: "bucket", index: add(name("head", "i32"), sub(attr("q", "pos"), attr("k", "pos"))) }],
+        sink: x("sink", F(g)), queryAttrs: { pos: x("qpos", I(t)) }, keyAttrs: { pos: x("kpos", I(batch, s)) },
+      }),
+      values: { qpos: [0, 2], kpos: [0, 1, 2, 1, 1, 3] },
+      lengths: { batch: 2, t: 2, s: 3 },
+    },
+  ];
+  if (op === "attend_dtable") return learned;
   return [
+    ...learned,
     { title: "plain", build: (m, x) => wrap(m, x, [x("q", F(t, e)), x("k", F(s, e)), x("v", F(s, e))], { query: "t", key: "s", width: "e" }) },
     {
       title: "heads, groups, batch, another value width, soft cap",
@@ -210,10 +242,11 @@ export const cases: { readonly [K in OpName]: readonly Case[] } = {
     { title: "inverse, fractional positions that carry a gradient", build: (m, x) => m.rope(x("x", F(t, d)), "d", x("p", F(t)), 10, true) },
   ],
   attend: attendCases("attend"),
-  attend_lse: attendCases("attend_lse").slice(0, 2),
+  attend_lse: attendCases("attend_lse").slice(0, 4),
   attend_dq: attendCases("attend_dq"),
   attend_dk: attendCases("attend_dk"),
   attend_dv: attendCases("attend_dv"),
+  attend_dtable: attendCases("attend_dtable"),
   linear_ce: ceCases("linear_ce"),
   linear_ce_dx: ceCases("linear_ce_dx"),
   linear_ce_dw: ceCases("linear_ce_dw"),

@@ -21,7 +21,7 @@ describe("parsePlan", () => {
     expect(r.ok && r.value).toEqual(plan);
   });
   it("refuses another version before anything else", () => {
-    expect(problems({ ...json(), version: 99, tensors: 1 })).toEqual(["plan version 99 is not the supported version 1; build the bundle again"]);
+    expect(problems({ ...json(), version: 99, tensors: 1 })).toEqual(["plan version 99 is not the supported version 2; build the bundle again"]);
     expect(problems(null)).toHaveLength(1);
   });
   it("names the field that is wrong", () => {

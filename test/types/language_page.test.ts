@@ -8,7 +8,7 @@ import { GraphBuilder } from "../../compiler/graph/builder.ts";
 import { checkingLeaves } from "../../compiler/types/alone.ts";
 import { primitives } from "../../compiler/types/builtins.ts";
 import { elaborateNetwork } from "../../compiler/types/elaborate_network.ts";
-import { libraryModules } from "../../compiler/types/modules.ts";
+import { libraryFiles } from "../../compiler/types/library.ts";
 import { defaults } from "../../compiler/types/train.ts";
 import { check, lines, loaderOf, root } from "./loader.ts";
 
@@ -38,7 +38,7 @@ test("every built-in function is listed as it is called", () => {
 
 test("every name of the library is listed", () => {
   const loader = loaderOf();
-  const names = libraryModules.flatMap((m) => [...(loader.load(m, "")?.text.matchAll(/^(?:layer|mask|score|fn) (\w+)/gm) ?? [])].map((x) => x[1] ?? ""));
+  const names = libraryFiles.flatMap((m) => [...(loader.load(m, "")?.text.matchAll(/^(?:layer|mask|score|fn) (\w+)/gm) ?? [])].map((x) => x[1] ?? ""));
   expect(names.filter((n) => n !== "alibi" && !new RegExp(`\`${n}\\b`).test(page))).toEqual([]);
 });
 

@@ -1,9 +1,10 @@
 // safetensors: round trips, byte-exact output, every way a file can be wrong.
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { halfNumber } from "../../compiler/plan/half.ts";
 import { HeddleError } from "../../runtime/error.ts";
 import { duplicateKey } from "../../runtime/weights/json_keys.ts";
-import { floatsOf, integersOf, widenHalf } from "../../runtime/weights/numbers.ts";
+import { floatsOf, integersOf } from "../../runtime/weights/numbers.ts";
 import { parseSafetensors, writeSafetensors } from "../../runtime/weights/safetensors.ts";
 
 function file(header: string, data: number[] | Uint8Array = [], length?: number): Uint8Array {
@@ -34,8 +35,8 @@ describe("reading", () => {
   it("widens f16 and bf16 exactly", () => {
     const halves = [0x0000, 0x8000, 0x3c00, 0xc000, 0x7bff, 0x0001, 0x03ff, 0x0400, 0x7c00, 0xfc00];
     const expected = [0, -0, 1, -2, 65504, 2 ** -24, 1023 * 2 ** -24, 2 ** -14, Infinity, -Infinity];
-    expect(halves.map(widenHalf)).toEqual(expected);
-    expect(widenHalf(0x7e00)).toBeNaN();
+    expect(halves.map(halfNumber)).toEqual(expected);
+    expect(halfNumber(0x7e00)).toBeNaN();
     const bf = file('{"w":{"dtype":"BF16","shape":[3],"data_offsets":[0,6]}}', [0x80, 0x3f, 0x49, 0xc0, 0x80, 0xff]);
     expect([...floatsOf(parseSafetensors(bf, "x").tensors.get("w")!, "x")]).toEqual([1, -3.140625, -Infinity]);
     const f16 = file('{"w":{"dtype":"F16","shape":[1],"data_offsets":[0,2]}}', [0xff, 0x7b]);

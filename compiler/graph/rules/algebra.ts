@@ -5,6 +5,7 @@ import type { BinaryOp, UnaryOp } from "../../scalar/expr.ts";
 import type { GraphBuilder } from "../builder.ts";
 import type { DType, Node, NodeId } from "../graph.ts";
 import type { OpName } from "../ops.ts";
+import { scalarOf } from "../tensor.ts";
 import type { RewriteRule } from "../rewrite.ts";
 import { rule } from "../rewrite.ts";
 
@@ -98,9 +99,9 @@ export const algebra: readonly RewriteRule[] = [
 ];
 
 function fold(op: OpName, to: DType, from: DType, x: number, y: number): number {
-  if (op === "cast") return to === "bool" ? (x !== 0 ? 1 : 0) : evalUnary(`to_${to}`, from, x);
+  if (op === "cast") return to === "bool" ? (x !== 0 ? 1 : 0) : evalUnary(`to_${to}`, scalarOf(from), x);
   const u = unaryNames.find((n) => n === op);
-  if (u) return evalUnary(u, from, x);
+  if (u) return evalUnary(u, scalarOf(from), x);
   const b = binaryNames.find((n) => n === op);
-  return b ? evalBinary(b, from, x, y) : NaN;
+  return b ? evalBinary(b, scalarOf(from), x, y) : NaN;
 }

@@ -1,0 +1,55 @@
+// How tokens come to know of each other in the network: its attentions in the order of application, and which feed which.
+// In: the graph on which the network was applied once. Out: one Step an attention, or an op that mixes all tokens (`mean[t](x)`).
+// What is not a step works on each token by itself, so what a token can depend on is decided by the steps alone.
+
+import type { Span } from "../../grammar/source.ts";
+import type { GraphBuilder } from "../graph/builder.ts";
+import type { Node } from "../graph/graph.ts";
+import type { ScalarExpr } from "../scalar/expr.ts";
+import { exprText } from "../scalar/print.ts";
+import type { Attention } from "./model.ts";
+
+export interface Step {
+  /** Who sees whom, as the graph has it; `head` may stand in it by name. Undefined: every token sees every other. */
+  readonly mask: ScalarExpr | undefined;
+  readonly heads: number;
+  /** The attention of the Model; undefined for an op that mixes tokens. */
+  readonly attention: Attention | undefined;
+  /** Earlier steps whose results this one reads, without those that one of them has read already. */
+  readonly after: readonly number[];
+  readonly span: Span | undefined;
+}
+
+const TOKENS = "t";
+
+/** Ops other than attention whose result for one token depends on others. */
+function mixes(n: Node): boolean {
+  switch (n.op) {
+    case "sum": case "amax": case "dot": return n.attrs.axes.includes(TOKENS);
+    case "argmax": case "slice": case "concat": case "gather": return n.attrs.axis === TOKENS;
+    default: return false;
+  }
+}
+
+export function flowOf(b: GraphBuilder, attentions: readonly Attention[]): Step[] {
+  const steps: Step[] = [];
+  /** By node: the steps above it that no other one of them has read. */
+  const above: (readonly number[])[] = [];
+  const behind: ReadonlySet<number>[] = [];
+  for (let id = 0; id < b.size; id++) {
+    const n = b.node(id);
+    const found = [...new Set(n.args.flatMap((a) => above[a] ?? []))];
+    const last = found.filter((s) => !found.some((t) => behind[t]?.has(s)));
+    if (n.op !== "attend" && !mixes(n)) {
+      above.push(last);
+      continue;
+    }
+    const mask = n.op === "attend" ? n.attrs.mask : undefined;
+    const here = n.op === "attend" ? attentions.filter((a) => n.origin.path === a.path) : [];
+    const attention = here.find((a) => a.mask && mask && exprText(mask).includes(exprText(a.mask.expr))) ?? here[0];
+    behind.push(new Set(last.flatMap((s) => [s, ...(behind[s] ?? [])])));
+    above.push([steps.length]);
+    steps.push({ mask, heads: attention?.heads ?? 1, attention, after: last, span: attention?.span ?? n.origin.spans[0] });
+  }
+  return steps;
+}
