@@ -108,6 +108,7 @@ function applied(cx: Context, streams: readonly Stream[], embeds: ReadonlyMap<st
       if (!layer) continue;
       const discrete = s.kind === "text" || s.kind === "codes";
       const node = builder.add("input", [], { name: s.name, type: { dtype: discrete ? "i32" : "f32", axes: discrete ? [TOKENS] : [TOKENS, s.axis] } }, originAt(`embed.${s.name}`));
+      cx.run.layer = 0;
       const out = applyLayer(cx, layer, takes(layer) === 0 ? [] : [tensor(node)], layer.span);
       if (out.kind !== "tensor") return failed(cx, out, layer.span);
       const axes = builder.type(out.node).axes.filter((a) => a.name !== "t");
@@ -126,6 +127,7 @@ function applied(cx: Context, streams: readonly Stream[], embeds: ReadonlyMap<st
     }
     if (x === undefined || !width) return undefined;
     if (!builder.type(x).axes.some((a) => a.name === "t")) x = builder.add("broadcast", [x], { axis: TOKENS }, originAt("embed"));
+    cx.run.layer = 0;
     const h = applyLayer(cx, body, [tensor(x)], body.span);
     if (h.kind !== "tensor") return failed(cx, h, body.span);
     const has = builder.type(h.node).axes;
@@ -138,6 +140,7 @@ function applied(cx: Context, streams: readonly Stream[], embeds: ReadonlyMap<st
     const plainHeads = new Map<string, PlainHead>();
     for (const [stream, layer] of heads) {
       const s = streams.find((y) => y.name === stream);
+      cx.run.layer = 0;
       const out = applyLayer(cx, layer, [h], layer.span);
       if (!s || out.kind !== "tensor") return failed(cx, out, layer.span);
       const axes = builder.type(out.node).axes;

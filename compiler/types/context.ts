@@ -18,7 +18,7 @@ import type { ScalarExpr } from "../scalar/expr.ts";
 import type { Attention, Predicate } from "./model.ts";
 import type { Leaves } from "./network.ts";
 import type { Parameter, Tie } from "./parameter.ts";
-import type { Env, MaskValue, Scope, ScoreValue, Value } from "./values.ts";
+import type { Env, MaskValue, Scope, ScoreTable, ScoreValue, Value } from "./values.ts";
 import { poison } from "./values.ts";
 
 /** The graph being filled, while layers are applied. */
@@ -27,9 +27,11 @@ export interface Run {
   readonly leaves: Leaves;
   /** How many attentions each path has had on this graph. */
   readonly attended: Map<string, number>;
+  /** How many attentions the embed, body or head being applied has had: what `layer` is in the next one. */
+  layer: number;
 }
 
-export const newRun = (builder: GraphBuilder, leaves: Leaves): Run => ({ builder, leaves, attended: new Map() });
+export const newRun = (builder: GraphBuilder, leaves: Leaves): Run => ({ builder, leaves, attended: new Map(), layer: 0 });
 
 /** A call being worked out, for the places of an error inside it. */
 interface Frame {
@@ -93,6 +95,8 @@ export class Context {
   attributes: readonly string[] = [];
   /** Those of them that follow from others by a formula, over leaves of side q; undefined where its error has been reported. */
   readonly formulas = new Map<string, () => ScalarExpr | undefined>();
+  /** What is being evaluated about a pair of tokens: a mask, or a score with the tensors that it reads so far. */
+  pair: "mask" | Map<string, ScoreTable> | null = null;
   /** Declarations with errors of their own; they are made, but not applied. */
   readonly broken = new Set<object>();
   /** Entries of scopes that were looked at, for unused members. */
@@ -200,9 +204,10 @@ export class Context {
   }
 
   noteAttention(path: string, mask: MaskValue | null, score: ScoreValue | null, sizes: Pick<Attention, "heads" | "width" | "valueWidth">, at: Span): void {
-    const key = `${path}@${at.start}`;
+    const layer = this.run?.layer ?? 0;
+    const key = `${path}@${at.start}#${layer}`;
     const plain = (v: MaskValue | ScoreValue | null): Predicate | null => (v ? { expr: v.expr, text: v.text, span: v.span, ...(v.kind === "mask" && v.clause ? { clause: v.clause } : {}) } : null);
-    if (!this.made.attentions.has(key)) this.made.attentions.set(key, { path, layer: this.made.attentions.size, ...sizes, mask: plain(mask), score: plain(score), span: at });
+    if (!this.made.attentions.has(key)) this.made.attentions.set(key, { path, layer, ...sizes, mask: plain(mask), score: plain(score), span: at });
   }
 
   diagnostics(): Diagnostic[] {

@@ -16,9 +16,11 @@ export const elaborateNetwork: ElaborateNetwork = (model: Model, builder: GraphB
   cx.attributes = model.attributes.map((a) => a.name);
   for (const a of model.attributes) if (a.formula) cx.formulas.set(a.name, () => a.formula);
   cx.modelScope = model.network.scope;
-  cx.run = newRun(builder, leaves);
+  const run = newRun(builder, leaves);
+  cx.run = run;
   const apply = (layer: LayerValue | undefined, what: string, x: NodeId): NodeId => {
     if (!layer) throw new Error(`model ${model.name} has no ${what}`);
+    run.layer = 0;
     const out = applyLayer(cx, layer, takes(layer) === 0 ? [] : [tensor(x)], layer.span);
     const [first] = cx.diagnostics();
     if (first) throw new Error(`${what} of a checked model does not elaborate: ${first.code} ${first.message}`);
