@@ -20,7 +20,7 @@ const allowed: Readonly<Record<string, readonly ItemKind[]>> = {
   model,
   variant: model,
   network,
-  layer: parts,
+  layer: [...parts, "mask", "score"],
   router: parts,
   process: parts,
   tokenizer: [...parts, "layer"],

@@ -6,13 +6,17 @@ import type { Dim } from "../dim/dim.ts";
 import { dimEqual, dimText, dimValue } from "../dim/dim.ts";
 import type { NodeId } from "../graph/graph.ts";
 import type { ScalarExpr } from "../scalar/expr.ts";
-import { and, attr, binary, children } from "../scalar/expr.ts";
+import { and, attr, binary, children, i32, mapExpr } from "../scalar/expr.ts";
+import { simplify } from "../scalar/simplify.ts";
 import type { BuiltinCall } from "./builtin_call.ts";
 import { bracketName, nodeOf, valueOf } from "./builtin_call.ts";
 import type { Context } from "./context.ts";
 import { besideLength } from "./streams.ts";
 import { signatureOf } from "./calls.ts";
+import { mapClause } from "./clauses.ts";
 import { numberOf } from "./operators.ts";
+import { attendTables, onlyHeads } from "./score_tables.ts";
+import type { Around, AttendTables } from "./score_tables.ts";
 import { axesOf, axesText, refuse, reportSizes } from "./tensors.ts";
 import type { MaskValue, ScoreValue, Value } from "./values.ts";
 import { describe, poison } from "./values.ts";
@@ -73,20 +77,30 @@ export function attendValue(call: BuiltinCall): Value {
   }
   const size = dimValue(axesOf(cx, q).find((a) => a.name === width)?.size ?? axesOf(cx, q)[0]?.size ?? { terms: [] });
   const scale = (scaleValue ? numberOf(scaleValue) : undefined) ?? (size ? 1 / Math.sqrt(size) : 1);
-  const heads = axesOf(cx, q).filter((a) => a.name !== width && a.name !== query && a.name !== "batch").reduce((n, a) => n * (dimValue(a.size) ?? 1), 1);
+  const heads = headAxes(call, axesOf(cx, q).filter((a) => a.name !== width && a.name !== query && a.name !== "batch"), axesOf(cx, k0));
+  if (!heads) return poison;
+  const around: Around = { heads, taken: [...new Set([...axesOf(cx, q), ...axesOf(cx, k0), ...axesOf(cx, v0)].map((a) => a.name)), KEY] };
+  const sink = sinkOf(call, around);
+  if (sink === null) return poison;
+  const valueSize = dimValue(axesOf(cx, v0).find((a) => a.name === value)?.size ?? { terms: [] });
   const length = (node: NodeId, name: string): Dim => axesOf(cx, node).find((a) => a.name === name)?.size ?? run.tokens;
   const [queries, looked] = [length(q, query), length(k0, keys)];
-  const row = rowBeside(cx, looked);
   for (const [name, axis, size, where] of [["q", query, queries, over?.value.span], ["k", keys, looked, keysArg?.value.span]] as const) {
     if (!cx.modelScope || axis === "t" || dimEqual(size, run.tokens) || rowBeside(cx, size) !== undefined) continue;
     return cx.report("E0246", `axis \`${axis}\` of ${cx.quote(span(name), `\`${name}\``)} is no row of tokens`, where ?? span(name), {
       label: `its size is ${dimText(size)}`, help: "attention joins tokens of the sequence, or of a stream that tasks lay out with `beside`: `keys: image.tokens`",
     });
   }
-  const valueSize = dimValue(axesOf(cx, v0).find((a) => a.name === value)?.size ?? { terms: [] });
-  const sizes = { heads, width: size ?? 0, valueWidth: valueSize ?? 0 };
-  if (row === undefined) cx.noteAttention(env.path, mask, score, sizes, mask?.span ?? at);
-  else cx.noteCrossAttention(env.path, mask, score, sizes, mask?.span ?? at, row);
+  const row = rowBeside(cx, looked);
+  // Attention to a row beside the sequence is counted apart: `layer` is the same in both attentions of a block.
+  const layer = row === undefined ? run.layer++ : run.cross++;
+  const layered = layeredMask(mask, layer);
+  const tabled = score && scoreOf(call, score, layer, around);
+  if (tabled === undefined) return poison;
+  const sizes = { layer, heads: heads.reduce((n, a) => n * (dimValue(a.size) ?? 1), 1), width: size ?? 0, valueWidth: valueSize ?? 0 };
+  const told = tabled && { ...(score as ScoreValue), expr: tabled.score };
+  if (row === undefined) cx.noteAttention(env.path, layered, told, sizes, mask?.span ?? at);
+  else cx.noteCrossAttention(env.path, layered, told, sizes, mask?.span ?? at, row);
 
   return cx.emit(env, at, (make) => {
     let [k, v] = [make.rename(k0, keys, KEY), make.rename(v0, keys, KEY)];
@@ -98,8 +112,8 @@ export function attendValue(call: BuiltinCall): Value {
       keyAttribute = hooked.keyAttribute ?? keyAttribute;
     }
     // Several samples share a row, and padding belongs to none: a token sees its own sample only, whatever the mask says.
-    const seen = mask ? and(sameDoc, mask.expr) : sameDoc;
-    const known = [seen, score?.expr];
+    const seen = layered ? and(sameDoc, layered.expr) : sameDoc;
+    const known = [seen, tabled?.score, ...(tabled?.tables ?? []).map((t) => t.index)];
     const gather = (side: "q" | "k"): Record<string, NodeId> =>
       Object.fromEntries(attributesOf(known, side).map((n) => {
         cx.made.reads.add(n);
@@ -108,7 +122,8 @@ export function attendValue(call: BuiltinCall): Value {
         return [n, query === "t" ? own : make.rename(own, "t", query)];
       }));
     return make.attend(q, k, v, {
-      query, key: KEY, width, value, scale, mask: seen, ...(score ? { score: score.expr } : {}),
+      query, key: KEY, width, value, scale, mask: seen, ...(tabled ? { score: tabled.score } : {}), ...(tabled && tabled.tables.length > 0 ? { tables: tabled.tables } : {}),
+      ...(known.some((e) => e && readsHead(e)) ? { heads: heads.map((a) => a.name) } : {}), ...(sink === undefined ? {} : { sink }),
       queryAttrs: gather("q"), keyAttrs: gather("k"),
     });
   }, (f) => refuse(cx, f, at, [span("q"), span("k"), span("v")]));
@@ -116,6 +131,58 @@ export function attendValue(call: BuiltinCall): Value {
 
 /** The stream whose row of tokens is so long; undefined for the sequence itself. */
 const rowBeside = (cx: Context, size: Dim): string | undefined => cx.besides.find((s) => dimText(size) === besideLength(s));
+
+/** The axes that `head` counts, major first: those of the keys, then those of the queries alone; or those that `heads` lists. */
+function headAxes(call: BuiltinCall, own: readonly Axis[], k: readonly Axis[]): readonly Axis[] | undefined {
+  const { cx } = call;
+  const shared = k.flatMap((a) => own.filter((x) => x.name === a.name));
+  const all = [...shared, ...own.filter((a) => !shared.includes(a))];
+  const given = call.args.get("heads")?.value;
+  if (!given) return all;
+  const items = given.kind === "list" ? given.items : [given];
+  const names = items.map((i) => bracketName(call, i));
+  if (names.includes(undefined)) return undefined;
+  const listed = names.flatMap((n) => all.filter((a) => a.name === n));
+  if (listed.length === all.length && new Set(names).size === all.length && names.length === all.length) return listed;
+  cx.report("E0234", "`heads` lists every axis of the heads once, the slowest first", given.span, {
+    label: all.length === 0 ? "this attention has no heads" : `the axes of the heads are ${all.map((a) => `\`${a.name}\``).join(", ")}`,
+  });
+  return undefined;
+}
+
+/** The node of `sink`; undefined where there is none, null after a report. */
+function sinkOf(call: BuiltinCall, around: Around): NodeId | undefined | null {
+  const v = valueOf(call, "sink");
+  if (v.kind === "absent") return undefined;
+  const at = call.args.get("sink")?.value.span ?? call.expr.span;
+  if ((v.kind === "tensor" || v.kind === "weight") && !onlyHeads(call.cx, "E0231", v, undefined, around, at, call.expr.callee.span)) return null;
+  return nodeOf(call, "sink") ?? null;
+}
+
+const reads = (e: ScalarExpr, name: string): boolean => (e.kind === "name" && e.name === name) || children(e).some((c) => reads(c, name));
+const readsHead = (e: ScalarExpr): boolean => reads(e, "head");
+const inLayer = (layer: number) => (e: ScalarExpr): ScalarExpr => (e.kind === "name" && e.name === "layer" ? i32(layer) : e);
+
+/** The mask of this attention: `layer` is a number in it. */
+function layeredMask(mask: MaskValue | null, layer: number): MaskValue | null {
+  if (!mask || !reads(mask.expr, "layer")) return mask;
+  const put = inLayer(layer);
+  return { ...mask, expr: simplify(mapExpr(mask.expr, put)), ...(mask.clause ? { clause: mapClause(mask.clause, put) } : {}) };
+}
+
+/** The score of this attention, with its tables on the graph. Undefined after a report. */
+function scoreOf(call: BuiltinCall, score: ScoreValue, layer: number, around: Around): AttendTables | undefined {
+  const { cx, env } = call;
+  const put = inLayer(layer);
+  const tables = score.tables && new Map([...score.tables].map(([n, t]) => [n, t.index ? { ...t, index: simplify(mapExpr(t.index, put)) } : t]));
+  const own: ScoreValue = { ...score, expr: reads(score.expr, "layer") ? simplify(mapExpr(score.expr, put)) : score.expr, ...(tables ? { tables } : {}) };
+  let out: AttendTables | undefined;
+  cx.emit(env, call.expr.span, (make) => {
+    out = attendTables(cx, make, own, around, call.expr.callee.span, env);
+    return poison;
+  }, (f) => refuse(cx, f, call.expr.span, []));
+  return out;
+}
 
 /** The path of a layer's first attention; later ones of the same layer are numbered. */
 function attentionPath(attended: Map<string, number>, path: string): string {

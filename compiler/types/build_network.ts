@@ -113,6 +113,7 @@ function applied(cx: Context, streams: readonly Stream[], embeds: ReadonlyMap<st
       const tokens: Axis = s.beside ? { name: "t", size: dimVar(besideLength(s.name)) } : TOKENS;
       cx.run = s.beside ? newRun(builder, main.leaves, tokens.size) : main;
       const node = builder.add("input", [], { name: s.name, type: { dtype: discrete ? "i32" : "f32", axes: discrete ? [tokens] : [tokens, s.axis] } }, originAt(`embed.${s.name}`));
+      cx.run.layer = 0;
       const out = applyLayer(cx, layer, takes(layer) === 0 ? [] : [tensor(node)], layer.span);
       if (out.kind !== "tensor") return failed(cx, out, layer.span);
       cx.run = main;
@@ -144,6 +145,8 @@ function applied(cx: Context, streams: readonly Stream[], embeds: ReadonlyMap<st
       return undefined;
     }
     if (!builder.type(x).axes.some((a) => a.name === "t")) x = builder.add("broadcast", [x], { axis: TOKENS }, originAt("embed"));
+    cx.run.layer = 0;
+    cx.run.cross = 0;
     const h = applyLayer(cx, body, [x, ...(takes(body) > 1 ? beside : [])].map(tensor), body.span);
     if (h.kind !== "tensor") return failed(cx, h, body.span);
     const has = builder.type(h.node).axes;
@@ -156,6 +159,7 @@ function applied(cx: Context, streams: readonly Stream[], embeds: ReadonlyMap<st
     const plainHeads = new Map<string, PlainHead>();
     for (const [stream, layer] of heads) {
       const s = streams.find((y) => y.name === stream);
+      cx.run.layer = 0;
       const out = applyLayer(cx, layer, [h], layer.span);
       if (!s || out.kind !== "tensor") return failed(cx, out, layer.span);
       const axes = builder.type(out.node).axes;

@@ -10,6 +10,7 @@ import { dimConst, dimSub, dimValue } from "../dim/dim.ts";
 import type { NodeId } from "../graph/graph.ts";
 import type { Make } from "../graph/make.ts";
 import * as S from "../scalar/expr.ts";
+import { asWhole } from "../scalar/whole.ts";
 import { attendValue } from "./attend.ts";
 import { attributeOn } from "./attributes.ts";
 import type { BuiltinCall } from "./builtin_call.ts";
@@ -19,6 +20,7 @@ import type { Wanted } from "./calls.ts";
 import type { Context } from "./context.ts";
 import { numberOf, toScalar } from "./operators.ts";
 
+import { gatherInScore } from "./score_tables.ts";
 import { axesOf, isTensor, refuse, unify } from "./tensors.ts";
 import type { Env, Value } from "./values.ts";
 import { describe, float, int, poison, scalar } from "./values.ts";
@@ -46,10 +48,10 @@ function elementwise(name: string, doc: string, number: Numeric, tensorOp: (make
       if (v.kind === "int" || v.kind === "float" || v.kind === "axis") {
         const n = numberOf(v);
         const out = n === undefined ? undefined : number(n);
-        return (v.kind !== "float" && (name === "abs" || name === "floor") && out !== undefined) ? int(dimConst(out)) : float(out);
+        return (v.kind !== "float" && (name === "abs" || name === "floor" || name === "int") && out !== undefined) ? int(dimConst(out)) : float(out);
       }
       if (v.kind === "scalar" && scalarOp) return scalar(scalarOp(v.expr));
-      return withNodes(call, ["x"], (make, [x]) => tensorOp(make, name === "abs" ? x : make.cast(x, "f32")));
+      return withNodes(call, ["x"], (make, [x]) => tensorOp(make, name === "abs" || name === "int" ? x : make.cast(x, "f32")));
     },
   };
 }
@@ -139,20 +141,24 @@ export const primitives: Readonly<Record<string, Primitive>> = {
   rsqrt: elementwise("rsqrt", "1 / sqrt(x).", (x) => 1 / Math.sqrt(x), (m, x) => m.rsqrt(x), onFloat("rsqrt")),
   tanh: elementwise("tanh", "Hyperbolic tangent.", Math.tanh, (m, x) => m.tanh(x), onFloat("tanh")),
   sigmoid: elementwise("sigmoid", "1 / (1 + exp(-x)).", (x) => 1 / (1 + Math.exp(-x)), (m, x) => m.sigmoid(x), onFloat("sigmoid")),
-  silu: elementwise("silu", "x * sigmoid(x).", (x) => x / (1 + Math.exp(-x)), (m, x) => m.silu(x)),
+  silu: elementwise("silu", "x * sigmoid(x).", (x) => x / (1 + Math.exp(-x)), (m, x) => m.silu(x), (x) => S.mul(S.unary("to_f32", x), S.unary("sigmoid", S.unary("to_f32", x)))),
   gelu: elementwise("gelu", "x times the normal distribution function, by its tanh form.", (x) => 0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3))), (m, x) => m.gelu(x)),
-  relu: elementwise("relu", "max(x, 0).", (x) => Math.max(x, 0), (m, x) => m.relu(x)),
+  relu: elementwise("relu", "max(x, 0).", (x) => Math.max(x, 0), (m, x) => m.relu(x), (x) => S.binary("max", S.unary("to_f32", x), S.f32(0))),
   softplus: elementwise("softplus", "log(1 + exp(x)), without overflow.", (x) => Math.log1p(Math.exp(x)), (m, x) => m.softplus(x)),
-  square: elementwise("square", "x * x.", (x) => x * x, (m, x) => m.square(x)),
+  square: elementwise("square", "x * x.", (x) => x * x, (m, x) => m.square(x), (x) => S.mul(x, x)),
   sin: elementwise("sin", "Sine.", Math.sin, (m, x) => m.sin(x), onFloat("sin")),
   cos: elementwise("cos", "Cosine.", Math.cos, (m, x) => m.cos(x), onFloat("cos")),
   abs: elementwise("abs", "Without sign.", Math.abs, (m, x) => m.abs(x), (x) => S.unary("abs", x)),
   floor: elementwise("floor", "The whole number below.", Math.floor, (m, x) => m.floor(x), onFloat("floor")),
+  int: elementwise("int", "As a whole number, without its fraction.", Math.trunc, (m, x) => m.cast(x, "i32"), (x) => S.unary("to_i32", x.type === "bool" ? asWhole(x) : x)),
   float: elementwise("float", "As a float: true and false become 1 and 0.", (x) => x, (m, x) => m.cast(x, "f32"), (x) => S.unary("to_f32", x)),
   pow: {
     signature: "pow(x, y)", doc: "x to the power y; also `x ** y`.", brackets: "none", args: ["x", "y"],
     run: (call) => {
-      const [x, y] = [numberOf(valueOf(call, "x")), numberOf(valueOf(call, "y"))];
+      const [a, b] = [valueOf(call, "x"), valueOf(call, "y")];
+      if (a.kind === "poison" || b.kind === "poison") return poison;
+      if (a.kind === "scalar" || b.kind === "scalar") return scalarPair(call, a, b, (x, y) => S.binary("pow", S.unary("to_f32", x), S.unary("to_f32", y)));
+      const [x, y] = [numberOf(a), numberOf(b)];
       if (!isTensor(valueOf(call, "x")) && !isTensor(valueOf(call, "y"))) return float(x === undefined || y === undefined ? undefined : x ** y);
       return withNodes(call, ["x", "y"], (make, [a, b]) => make.pow(make.cast(a, "f32"), make.cast(b, "f32")));
     },
@@ -218,8 +224,10 @@ export const primitives: Readonly<Record<string, Primitive>> = {
     },
   },
   gather: {
-    signature: "gather[axis](table, index)", doc: "Rows of a table by whole numbers.", brackets: "one", args: ["table", "index"],
+    signature: "gather[axis](table, index)", doc: "Rows of a table by whole numbers; in a score, a number of a table, and the first or last one where the number lies outside.", brackets: "one", args: ["table", "index"],
     run: (call) => {
+      const { pair } = call.cx;
+      if (pair instanceof Map) return gatherInScore(call, pair);
       const axis = bracketAxes(call)[0] ?? "";
       return withNodes(call, ["table", "index"], (make, [t, i]) => make.gather(t, axis, i));
     },
@@ -255,9 +263,9 @@ export const primitives: Readonly<Record<string, Primitive>> = {
     },
   },
   attend: {
-    signature: "attend[axis](q, k, v, over: t, mask: …, score: …, scale: …)",
+    signature: "attend[axis](q, k, v, over: t, mask: …, score: …, sink: …, scale: …)",
     doc: "Attention: every token of `over` looks at the tokens its mask lets it see. The axis in brackets is contracted between q and k.",
-    brackets: "optional", args: ["q", "k", "v", "over", "mask?", "score?", "scale?", "keys?", "width?"], run: attendValue,
+    brackets: "optional", args: ["q", "k", "v", "over", "mask?", "score?", "scale?", "keys?", "width?", "sink?", "heads?"], run: attendValue,
   },
   level: {
     signature: "level(process)", doc: "The noise level of each token: 0 is clean, 1 is noise alone.", brackets: "none", args: ["process"],

@@ -147,7 +147,7 @@ export function coerce(cx: Context, v: Value, w: Wanted, at: Span, callee: strin
       }
       break;
     case "tensor":
-      if (v.kind === "tensor" || v.kind === "weight" || v.kind === "int" || v.kind === "float" || v.kind === "bool" || v.kind === "absent") return v;
+      if (v.kind === "tensor" || v.kind === "weight" || v.kind === "int" || v.kind === "float" || v.kind === "bool" || v.kind === "absent" || (v.kind === "scalar" && cx.pair instanceof Map)) return v;
       return wrong(cx, v, "a tensor", w, at, callee);
   }
   if (v.kind === "decl" && (w.kind === "mask" || w.kind === "score") && fitsKind(w.kind, v)) {

@@ -18,7 +18,7 @@ import type { ScalarExpr } from "../scalar/expr.ts";
 import type { Attention, CrossAttention, Predicate } from "./model.ts";
 import type { Leaves } from "./network.ts";
 import type { Parameter, Tie } from "./parameter.ts";
-import type { Env, MaskValue, Scope, ScoreValue, Value } from "./values.ts";
+import type { Env, MaskValue, Scope, ScoreTable, ScoreValue, Value } from "./values.ts";
 import { poison } from "./values.ts";
 
 /** The graph being filled, while layers are applied. */
@@ -27,11 +27,14 @@ export interface Run {
   readonly leaves: Leaves;
   /** How many attentions each path has had on this graph. */
   readonly attended: Map<string, number>;
+  /** How many attentions the embed, body or head being applied has had: what `layer` is in the next one. Those to rows beside the sequence apart. */
+  layer: number;
+  cross: number;
   /** Length of the row of tokens that layers are applied to: `t`, or that of a stream beside it. */
   readonly tokens: Dim;
 }
 
-export const newRun = (builder: GraphBuilder, leaves: Leaves, tokens: Dim = dimVar("t")): Run => ({ builder, leaves, attended: new Map(), tokens });
+export const newRun = (builder: GraphBuilder, leaves: Leaves, tokens: Dim = dimVar("t")): Run => ({ builder, leaves, attended: new Map(), layer: 0, cross: 0, tokens });
 
 /** A call being worked out, for the places of an error inside it. */
 interface Frame {
@@ -101,6 +104,8 @@ export class Context {
   attributes: readonly string[] = [];
   /** Those of them that follow from others by a formula, over leaves of side q; undefined where its error has been reported. */
   readonly formulas = new Map<string, () => ScalarExpr | undefined>();
+  /** What is being evaluated about a pair of tokens: a mask, or a score with the tensors that it reads so far. */
+  pair: "mask" | Map<string, ScoreTable> | null = null;
   /** Declarations with errors of their own; they are made, but not applied. */
   readonly broken = new Set<object>();
   /** Entries of scopes that were looked at, for unused members. */
@@ -208,14 +213,14 @@ export class Context {
   }
 
   /** Like noteAttention, for keys of a row beside the sequence. */
-  noteCrossAttention(path: string, mask: MaskValue | null, score: ScoreValue | null, sizes: Pick<Attention, "heads" | "width" | "valueWidth">, at: Span, keys: string): void {
-    const key = `${path}@${at.start}`;
-    if (!this.made.crossAttentions.has(key)) this.made.crossAttentions.set(key, { path, layer: this.made.crossAttentions.size, ...sizes, mask: plain(mask), score: plain(score), span: at, keys });
+  noteCrossAttention(path: string, mask: MaskValue | null, score: ScoreValue | null, sizes: Pick<Attention, "layer" | "heads" | "width" | "valueWidth">, at: Span, keys: string): void {
+    const key = `${path}@${at.start}#${sizes.layer}`;
+    if (!this.made.crossAttentions.has(key)) this.made.crossAttentions.set(key, { path, ...sizes, mask: plain(mask), score: plain(score), span: at, keys });
   }
 
-  noteAttention(path: string, mask: MaskValue | null, score: ScoreValue | null, sizes: Pick<Attention, "heads" | "width" | "valueWidth">, at: Span): void {
-    const key = `${path}@${at.start}`;
-    if (!this.made.attentions.has(key)) this.made.attentions.set(key, { path, layer: this.made.attentions.size, ...sizes, mask: plain(mask), score: plain(score), span: at });
+  noteAttention(path: string, mask: MaskValue | null, score: ScoreValue | null, sizes: Pick<Attention, "layer" | "heads" | "width" | "valueWidth">, at: Span): void {
+    const key = `${path}@${at.start}#${sizes.layer}`;
+    if (!this.made.attentions.has(key)) this.made.attentions.set(key, { path, ...sizes, mask: plain(mask), score: plain(score), span: at });
   }
 
   diagnostics(): Diagnostic[] {

@@ -23,6 +23,8 @@ export const elaborateNetwork: ElaborateNetwork = (model: Model, builder: GraphB
   const apply = (layer: LayerValue | undefined, what: string, x: NodeId, beside: readonly NodeId[] = [], run = main): NodeId => {
     if (!layer) throw new Error(`model ${model.name} has no ${what}`);
     cx.run = run;
+    run.layer = 0;
+    run.cross = 0;
     const wanted = takes(layer);
     const out = applyLayer(cx, layer, wanted === 0 ? [] : wanted === 1 ? [tensor(x)] : [x, ...beside].map(tensor), layer.span);
     const [first] = cx.diagnostics();

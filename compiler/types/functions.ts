@@ -12,7 +12,8 @@ import { joined } from "./clauses.ts";
 import type { Context } from "./context.ts";
 import { toScalar } from "./operators.ts";
 import { bind } from "./scope.ts";
-import type { Env, Scope, Value } from "./values.ts";
+import { tableAxes } from "./score_tables.ts";
+import type { Env, Scope, ScoreTable, Value } from "./values.ts";
 import { describe, poison, scalar } from "./values.ts";
 
 const MAX_DEPTH = 120;
@@ -75,7 +76,7 @@ export function maskBody(cx: Context, decl: MaskDecl, scope: Scope, at: Span): V
   const extra = decl.subjects[2];
   if (extra) return cx.report("E0210", "a mask is about two tokens", extra.span);
   setInfo(scope);
-  const v = cx.evaluate.expr(cx, decl.body, { scope, path: "", exact: false, inForward: false });
+  const v = onPair(cx, "mask", () => cx.evaluate.expr(cx, decl.body, { scope, path: "", exact: false, inForward: false }));
   const body = [{ value: v, span: decl.body.span }];
   if (v.kind === "mask") return joined(cx, "call", { ...v, text: cx.text(at) ?? decl.name.text }, body, at);
   if (v.kind === "poison") return poison;
@@ -85,15 +86,19 @@ export function maskBody(cx: Context, decl: MaskDecl, scope: Scope, at: Span): V
       help: v.kind === "score" ? "a score changes a logit; declare it with `score`" : "a mask says which pairs may attend: `q.pos >= k.pos`",
     });
   }
-  noteReads(cx, expr, decl.body.span);
   return joined(cx, "call", { kind: "mask", expr, text: cx.text(at) ?? decl.name.text, span: at }, body, at);
 }
 
 export function makeScore(cx: Context, decl: ScoreDecl, home: Scope, args: readonly Arg[], at: Span, env: Env): Value {
   const scope = newScope(home, true);
+  if (cx.frames.length > MAX_DEPTH) return cx.report("E0223", `score \`${decl.name.text}\` contains itself without end`, at);
   if (cx.broken.has(decl) && !cx.alone) return cx.broke();
   return cx.within(`score \`${decl.name.text}\``, at, () => {
     bindParameters(cx, calleeOf(cx, decl), decl.params.map(wantedOf), args, at, env, scope, env.path);
+    for (const p of decl.params) {
+      const v = scope.entries.get(p.name.text)?.value();
+      if (p.axes && v && !tableAxes(cx, p.name, p.axes, v, scope, at)) return poison;
+    }
     return scoreBody(cx, decl, scope, at);
   });
 }
@@ -104,7 +109,8 @@ export function scoreBody(cx: Context, decl: ScoreDecl, scope: Scope, at: Span):
   if (q) bind(cx, scope, q, { kind: "subject", side: "q" }, "input", "token");
   if (k) bind(cx, scope, k, { kind: "subject", side: "k" }, "input", "token");
   setInfo(scope);
-  const v = cx.evaluate.expr(cx, decl.body, { scope, path: "", exact: false, inForward: false });
+  const tables = new Map<string, ScoreTable>();
+  const v = onPair(cx, tables, () => cx.evaluate.expr(cx, decl.body, { scope, path: "", exact: false, inForward: false }));
   if (v.kind === "poison") return poison;
   if (v.kind === "score") return v;
   const expr = toScalar(v);
@@ -113,8 +119,7 @@ export function scoreBody(cx: Context, decl: ScoreDecl, scope: Scope, at: Span):
       help: v.kind === "mask" || expr ? "a condition on two tokens is a `mask`" : "a score gives the new logit: `limit * tanh(s / limit)`",
     });
   }
-  noteReads(cx, expr, decl.body.span);
-  return { kind: "score", expr: S.unary("to_f32", expr), text: cx.text(at) ?? decl.name.text, span: at };
+  return { kind: "score", expr: S.unary("to_f32", expr), text: cx.text(at) ?? decl.name.text, span: at, ...(tables.size > 0 ? { tables } : {}) };
 }
 
 /** `head` and `layer` may be read in masks and scores. */
@@ -122,12 +127,15 @@ function setInfo(scope: Scope): void {
   for (const n of ["head", "layer"]) if (!scope.entries.has(n)) scope.set(n, scalar(S.name(n, "i32")), null, "builtin");
 }
 
-function noteReads(cx: Context, expr: ScalarExpr, at: Span): void {
-  const visit = (e: ScalarExpr): void => {
-    if (e.kind === "name" && (e.name === "head" || e.name === "layer")) cx.later("E0407", `reading \`${e.name}\` in a mask or score is not built yet`, at);
-    S.children(e).forEach(visit);
-  };
-  visit(expr);
+/** Evaluates something about a pair of tokens: tensors are read at the pair in a score, and not at all in a mask. */
+function onPair(cx: Context, pair: Context["pair"], body: () => Value): Value {
+  const outer = cx.pair;
+  cx.pair = pair;
+  try {
+    return body();
+  } finally {
+    cx.pair = outer;
+  }
 }
 
 /** Parameters of a declaration that is checked and not built: bound, and its kind told. */

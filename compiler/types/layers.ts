@@ -124,7 +124,9 @@ function addMembers(cx: Context, members: readonly Member[], p: Place): void {
         else p.methods.set(m.name.text, m);
         break;
       case "fn":
-        bind(cx, scope, m.name, { kind: "decl", decl: m, scope }, "member", "function");
+      case "mask":
+      case "score":
+        bind(cx, scope, m.name, { kind: "decl", decl: m, scope }, "member", m.kind === "fn" ? "function" : m.kind);
         break;
       case "when_members": {
         const c = cx.evaluate.expr(cx, m.condition, { ...env, wants: "bool" });

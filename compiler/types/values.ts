@@ -41,7 +41,16 @@ export interface StreamValue {
 export interface TaskValue { readonly kind: "task"; readonly name: string; readonly id: number }
 export interface ProcessValue { readonly kind: "process"; readonly name: string }
 export interface MaskValue { readonly kind: "mask"; readonly expr: ScalarExpr; readonly text: string; readonly span: Span; readonly clause?: Clause }
-export interface ScoreValue { readonly kind: "score"; readonly expr: ScalarExpr; readonly text: string; readonly span: Span }
+/** `tables` are the tensors that it reads, by the names that stand for them in `expr`. */
+export interface ScoreValue { readonly kind: "score"; readonly expr: ScalarExpr; readonly text: string; readonly span: Span; readonly tables?: ScoreTables }
+/** A tensor that a score reads: at the heads of a pair and, where it has an axis of its own, at a whole number along it. */
+export interface ScoreTable {
+  readonly value: TensorValue | WeightValue;
+  readonly axis?: string;
+  readonly index?: ScalarExpr;
+  readonly span: Span;
+}
+export type ScoreTables = ReadonlyMap<string, ScoreTable>;
 /** `by stream { … }` or a router: not built yet, so it says only which branches there are. */
 export interface RouteValue { readonly kind: "route"; readonly learned: boolean; readonly branches: readonly string[] }
 export interface InitValue { readonly kind: "init"; readonly init: Init }
