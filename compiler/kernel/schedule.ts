@@ -14,7 +14,7 @@ import { storageType } from "./evaluate.ts";
 import type { Group, Member } from "./group.ts";
 import { Grouping } from "./group.ts";
 import type { Program, ProgramStep, ProgramTensor, Target } from "./kernel.ts";
-import { lowerAttend } from "./lower_attend.ts";
+import { AttendShared, lowerAttend } from "./lower_attend.ts";
 import { lowerCrossEntropy } from "./lower_ce.ts";
 import { lowerMap } from "./lower_map.ts";
 import { lowerProduct } from "./lower_product.ts";
@@ -78,20 +78,21 @@ export function scheduleGraph(graph: Graph, target: Target, templates: Templates
       return s ? [s] : [];
     },
   };
-  const steps = grouping.order().flatMap((g) => lowerGroup(low, g));
+  const attends = new AttendShared();
+  const steps = grouping.order().flatMap((g) => lowerGroup(low, g, attends));
   return {
     name: graph.name, lengths: lengthsIn(graph, tensors), tensors: [...tensors.values()], steps,
     outputs: Object.fromEntries(graph.outputs.map((o) => [o.name, a.outputTensors[o.name] ?? outputTensor(o.name)])),
   };
 }
 
-function lowerGroup(low: Lowering, g: Group): ProgramStep[] {
+function lowerGroup(low: Lowering, g: Group, attends: AttendShared): ProgramStep[] {
   switch (g.kind) {
     case "map": case "copy": case "update": return lowerMap(low, g);
     case "row": case "reduce": return lowerRow(low, g);
     case "partial": return lowerPartial(low, g);
     case "product": return lowerProduct(low, g);
-    case "attend": case "attend_dq": case "attend_dkv": case "attend_dtable": return lowerAttend(low, g);
+    case "attend": case "attend_dq": case "attend_dkv": case "attend_dtable": return lowerAttend(low, g, attends);
     case "ce": return lowerCrossEntropy(low, g);
     case "scatter": return lowerScatter(low, g);
   }
