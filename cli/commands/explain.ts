@@ -11,8 +11,7 @@ import type { Model } from "../../compiler/types/model.ts";
 import { codes } from "../../grammar/codes.ts";
 import { didYouMean } from "../../grammar/suggest.ts";
 import { HeddleError } from "../../runtime/error.ts";
-import { targetNamed, targetOf } from "../compile.ts";
-import { describeAdapter } from "../device.ts";
+import { kernelsFor } from "../compile.ts";
 import { packageRoot } from "../package_root.ts";
 import { modelOf } from "../spec.ts";
 import type { MaskOptions } from "./explain_mask.ts";
@@ -28,6 +27,7 @@ interface Options extends MaskOptions {
   program?: string;
   pass?: string;
   target: string;
+  precision: string;
   batch: string;
   tokens: string;
 }
@@ -40,8 +40,9 @@ export function addExplain(program: Command): void {
     .argument("[spec]", ".heddle file, for a topic")
     .option("--model <name>", "which model or variant of the spec")
     .option("--program <name>", "grad, apply, step or denoise (default: all)")
-    .option("--pass <name>", "the graph or kernels after this pass: lower, rewrite, remat, fuse, merge")
+    .option("--pass <name>", "the graph or kernels after this pass: lower, rewrite, remat, narrow, fuse, merge")
     .option("--target <name>", "kernels for: auto, guaranteed, software", "auto")
+    .option("--precision <name>", "storage of what attention reads and of the cache: f32, f16; arithmetic is f32", "f32")
     .option("--batch <n>", "rows, for memory and cost", "1")
     .option("--tokens <n>", "tokens a row, for memory and cost", "64")
     .option("--task <name>", "mask: this task alone")
@@ -93,11 +94,11 @@ async function explainTopic(topic: (typeof topics)[number], model: Model, option
     for (const p of model.parameters) say(`${p.path}  [${p.axes.map((a) => `${a.name} ${a.size.terms[0]?.coef ?? 0}`).join(", ")}]  ${p.init.kind}${p.decay ? "" : "  no decay"}${p.frozen ? "  frozen" : ""}`);
     return;
   }
-  const target = options.target === "auto" ? targetOf(await describeAdapter()) : targetNamed(options.target);
+  const { target, precision } = await kernelsFor(options);
   const known: ProgramName[] = [...trainingPrograms(model), ...INFERENCE, "loss", "forward"];
   const programs = options.program === undefined ? known.filter((p) => p !== "loss" && p !== "forward") : [oneOf("program", options.program, known)];
   const stages: { program: string; pass: string; print: () => string }[] = [];
-  const result = compileModel(model, { target, programs, observer: { stage: (program, pass, print) => stages.push({ program, pass, print }) } });
+  const result = compileModel(model, { target, programs, precision, observer: { stage: (program, pass, print) => stages.push({ program, pass, print }) } });
   if (!result.ok) throw new Error("a model with parts that are not built reached the compiler");
   const { compiled } = result;
   if (topic === "cache") return say(compiled.spec.cache.sound ? "keys and values of committed tokens can be kept: no committed token ever attends to a later one" : `nothing can be kept: ${compiled.spec.cache.reason}`);

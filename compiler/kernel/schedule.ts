@@ -6,7 +6,7 @@ import type { Graph, Node, NodeId } from "../graph/graph.ts";
 import type { ScalarExpr } from "../scalar/expr.ts";
 import { i32 } from "../scalar/expr.ts";
 import type { Analysis, Unit } from "./analysis.ts";
-import { analyse, isLeaf, outputTensor, pieces } from "./analysis.ts";
+import { analyse, isLeaf, outputTensor, pieces, storedAs } from "./analysis.ts";
 import { spaceSize } from "./body.ts";
 import { dimExpr, sameExpr, spaceAxis } from "./coords.ts";
 import type { Storage } from "./evaluate.ts";
@@ -56,7 +56,7 @@ export function scheduleGraph(graph: Graph, target: Target, templates: Templates
     if (n.op === "input" || n.op === "state") made = declare({ tensor: n.attrs.name, dtype: n.type.dtype, axes }, n.op);
     else if (outputs.has(id)) made = outputs.get(id);
     else if (unit?.kind === "partial") made = declare({ tensor: `t${id}.pieces`, dtype: n.type.dtype, axes: [...axes, { name: "piece", size: i32(pieces) }] }, "temp");
-    else if (unit && readElsewhere.has(id)) made = declare({ tensor: `t${id}.${n.op}`, dtype: n.type.dtype, axes }, "temp");
+    else if (unit && readElsewhere.has(id)) made = declare({ tensor: `t${id}.${n.op}`, dtype: storedAs(a, id), axes }, "temp");
     if (made) places.set(id, made);
     return made;
   };
