@@ -15,12 +15,15 @@ import { cacheSoundness } from "./mask/soundness.ts";
 import { assemble } from "./plan/assemble.ts";
 import type { ModelSpec, ProgramName } from "./plan/manifest.ts";
 import type { Plan, PlanStep, StateBuffer } from "./plan/plan.ts";
+import type { Precision } from "./passes.ts";
 import { type Observer, runPasses } from "./run_passes.ts";
 import type { Model } from "./types/model.ts";
 
 export interface CompileOptions {
   readonly target: Target;
   readonly remat?: boolean;
+  /** Storage of attention's operands and of the cache; default f32. */
+  readonly precision?: Precision;
   readonly programs: readonly ProgramName[];
   readonly observer?: Observer;
   /** Texts by path: errors at run time then name lines, not offsets. */
@@ -50,8 +53,8 @@ export function compileModel(model: Model, options: CompileOptions): CompileResu
   const wanted = options.programs.filter((p) => p !== "denoise" || model.processes.length > 0);
   wanted.forEach((name, i) => {
     options.progress?.(name, i, wanted.length);
-    const graph = graphOf(model, name, layout, states);
-    const program = runPasses(graph, { target: options.target, remat: options.remat ?? false }, options.observer);
+    const graph = graphOf(model, name, layout, states, options.precision);
+    const program = runPasses(graph, { target: options.target, remat: options.remat ?? false, precision: options.precision ?? "f32" }, options.observer);
     plans[name] = withRows(assemble(program, { target: options.target, states: [...states.values()] }), options.sources);
   });
   options.progress?.(wanted[wanted.length - 1] ?? "step", wanted.length, wanted.length);
@@ -78,7 +81,7 @@ function withRows(plan: Plan, sources: CompileOptions["sources"]): Plan {
 }
 
 /** The graph of one program; generation adds its caches to the states. */
-export function graphOf(model: Model, name: ProgramName, layout: ReturnType<typeof layoutParameters>, states: Map<string, StateBuffer>): Graph {
+export function graphOf(model: Model, name: ProgramName, layout: ReturnType<typeof layoutParameters>, states: Map<string, StateBuffer>, precision: Precision = "f32"): Graph {
   switch (name) {
     case "forward":
       return lowerForward(model);
@@ -93,7 +96,7 @@ export function graphOf(model: Model, name: ProgramName, layout: ReturnType<type
       return lowerFinish(layout);
     case "step":
     case "denoise": {
-      const { graph, caches } = lowerStep(model, name);
+      const { graph, caches } = lowerStep(model, name, precision);
       for (const c of caches) states.set(c.name, c);
       return graph;
     }

@@ -3,6 +3,7 @@
 
 import { forwardFirst, rematerialise } from "./autodiff/remat.ts";
 import type { Graph } from "./graph/graph.ts";
+import { narrowAttention } from "./graph/narrow.ts";
 import { printGraph } from "./graph/print.ts";
 import { rewrite } from "./graph/rewrite.ts";
 import { allRules } from "./graph/rules/all.ts";
@@ -14,10 +15,15 @@ import { printProgram } from "./kernel/print.ts";
 import { scheduleGraph } from "./kernel/schedule.ts";
 import { verifyProgram } from "./kernel/verify.ts";
 
+/** How attention's operands, and the cache of keys and values, are stored. All arithmetic is f32. */
+export type Precision = "f32" | "f16";
+
 export interface PassOptions {
   readonly target: Target;
   /** Recompute each block's forward values in the backward pass instead of keeping them. */
   readonly remat: boolean;
+  /** Default f32. */
+  readonly precision?: Precision;
 }
 
 export interface Pass<In, Out> {
@@ -36,6 +42,8 @@ export const graphPasses: readonly Pass<Graph, Graph>[] = [
   { name: "lower", run: (g) => g, ...onGraph },
   { name: "rewrite", run: (g) => rewrite(g, allRules), ...onGraph },
   { name: "remat", run: (g, o) => (o.remat ? rematerialise(g) : forwardFirst(g)), ...onGraph },
+  // Attention's kernel both reads f16 and would write it: where halves share words that would make its reads atomic.
+  { name: "narrow", run: (g, o) => (o.precision === "f16" ? narrowAttention(g, { results: o.target.f16 }) : g), ...onGraph },
 ];
 
 /** Graph to kernels. */

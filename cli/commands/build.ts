@@ -10,8 +10,7 @@ import { HeddleError } from "../../runtime/error.ts";
 import { writeError } from "../../runtime/weights/file.ts";
 import { loadParameters, parameterTensors } from "../../runtime/weights/parameters.ts";
 import { writeSafetensors } from "../../runtime/weights/safetensors.ts";
-import { compileFor, targetNamed, targetOf } from "../compile.ts";
-import { describeAdapter } from "../device.ts";
+import { compileFor, kernelsFor } from "../compile.ts";
 import { gpuPackages, packageRoot, version } from "../package_root.ts";
 import { modelOf } from "../spec.ts";
 import { readWeights } from "../weights.ts";
@@ -22,6 +21,7 @@ interface Options {
   raw?: boolean;
   model?: string;
   target: string;
+  precision: string;
   train?: boolean;
   json?: boolean;
 }
@@ -36,6 +36,7 @@ export function addBuild(program: Command): void {
     .option("--raw", "the weights themselves where a run also keeps their average (EMA)")
     .option("--model <name>", "which model or variant of the spec")
     .option("--target <name>", "kernels for: auto, guaranteed, software", "auto")
+    .option("--precision <name>", "storage of what attention reads and of the cache: f32, f16; arithmetic is f32", "f32")
     .option("--train", "add the training programs")
     .option("--json", "what was built as JSON on stdout")
     .action(build);
@@ -43,12 +44,12 @@ export function addBuild(program: Command): void {
 
 async function build(file: string, options: Options): Promise<void> {
   const { model, checked: spec } = modelOf(file, options.model);
-  const target = options.target === "auto" ? targetOf(await describeAdapter()) : targetNamed(options.target);
+  const { target, precision } = await kernelsFor(options);
   if (existsSync(options.out) && readdirSync(options.out).length > 0 && !existsSync(path.join(options.out, "manifest.json")))
     throw new HeddleError({ code: "E0574", message: `\`${options.out}\` is not empty and not a bundle`, place: options.out, help: "choose another folder", exit: 2 });
   const weights = options.weights === undefined ? undefined : await readWeights(options.weights, options.raw ?? false);
   const programs: ProgramName[] = [...INFERENCE, ...(options.train ? trainingPrograms(model) : [])];
-  const compiled = compileFor(model, target, programs, { sources: spec.sources });
+  const compiled = compileFor(model, target, programs, { precision, sources: spec.sources });
   // Read and written again: a file of other shapes is refused here, not when the bundle is opened.
   const checked = weights && writeSafetensors(parameterTensors(compiled.spec, loadParameters(compiled.spec, weights.bytes, weights.file)), { format: "heddle" });
   const tokenizers = new Map<string, Uint8Array>();

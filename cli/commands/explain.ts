@@ -4,7 +4,6 @@ import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
 import type { Command } from "commander";
 import { compileModel, INFERENCE, trainingPrograms } from "../../compiler/compile.ts";
-import { maskPictures } from "../../compiler/mask/picture.ts";
 import { layoutPlan } from "../../compiler/plan/layout.ts";
 import { evalInt } from "../../compiler/plan/expr.ts";
 import type { ProgramName } from "../../compiler/plan/manifest.ts";
@@ -13,21 +12,25 @@ import { besideLength } from "../../compiler/types/streams.ts";
 import { codes } from "../../grammar/codes.ts";
 import { didYouMean } from "../../grammar/suggest.ts";
 import { HeddleError } from "../../runtime/error.ts";
-import { targetNamed, targetOf } from "../compile.ts";
-import { describeAdapter } from "../device.ts";
+import { kernelsFor } from "../compile.ts";
 import { packageRoot } from "../package_root.ts";
 import { modelOf } from "../spec.ts";
+import type { MaskOptions } from "./explain_mask.ts";
+import { explainMask } from "./explain_mask.ts";
 
 const topics = ["mask", "memory", "cost", "cache", "graph", "kernels", "wgsl", "parameters"] as const;
 
-interface Options {
+const maskOnly = ["task", "layer", "head", "length", "documents", "padding", "tile", "mask", "svg", "png"] as const;
+const collect = (value: string, all: string[]): string[] => [...all, value];
+
+interface Options extends MaskOptions {
   model?: string;
   program?: string;
   pass?: string;
   target: string;
+  precision: string;
   batch: string;
   tokens: string;
-  json?: boolean;
 }
 
 export function addExplain(program: Command): void {
@@ -38,17 +41,31 @@ export function addExplain(program: Command): void {
     .argument("[spec]", ".heddle file, for a topic")
     .option("--model <name>", "which model or variant of the spec")
     .option("--program <name>", "grad, apply, step or denoise (default: all)")
-    .option("--pass <name>", "the graph or kernels after this pass: lower, rewrite, remat, fuse, merge")
+    .option("--pass <name>", "the graph or kernels after this pass: lower, rewrite, remat, narrow, fuse, merge")
     .option("--target <name>", "kernels for: auto, guaranteed, software", "auto")
+    .option("--precision <name>", "storage of what attention reads and of the cache: f32, f16; arithmetic is f32", "f32")
     .option("--batch <n>", "rows, for memory and cost", "1")
     .option("--tokens <n>", "tokens a row, for memory and cost", "64")
+    .option("--task <name>", "mask: this task alone")
+    .option("--layer <n>", "mask: this attention alone, in order of application, from 0")
+    .option("--head <n>", "mask: this head alone, from 0")
+    .option("--length <field=n>", "mask: tokens of a field in the sample, or of every text (repeatable)", collect, [])
+    .option("--documents <n>", "mask: samples packed into the row")
+    .option("--padding <n>", "mask: empty places at the end of the row")
+    .option("--tile <n>", "mask: tokens of a tile in each direction")
+    .option("--mask <expression>", "mask: this one in place of the model's, such as 'causal & window(4)'")
+    .option("--svg <file>", "mask: write an SVG here (- for stdout)")
+    .option("--png <file>", "mask: write a PNG here (- for stdout)")
     .option("--json", "as JSON on stdout")
     .action(async (what: string, spec: string | undefined, options: Options) => {
       if (/^[BEW]\d{4}$/i.test(what)) return explainCode(what.toUpperCase(), options.json ?? false);
       const topic = topics.find((t) => t === what);
       if (!topic) throw new HeddleError({ code: "E0582", message: `there is nothing called \`${what}\` to explain`, help: didYouMean(what, [...topics]) ?? `an error code, or one of ${topics.join(", ")}`, exit: 2 });
       if (spec === undefined) throw new HeddleError({ code: "E0582", message: `\`heddle explain ${topic}\` needs a spec`, exit: 2 });
-      const { model } = modelOf(spec, options.model);
+      const stray = maskOnly.find((o) => topic !== "mask" && options[o] !== undefined && options[o].length > 0);
+      if (stray) throw new HeddleError({ code: "E0582", message: `--${stray} is for \`heddle explain mask\``, exit: 2 });
+      const { model, checked } = modelOf(spec, options.model);
+      if (topic === "mask") return explainMask(model, checked, options);
       await explainTopic(topic, model, options);
     });
 }
@@ -74,16 +91,15 @@ function count(text: string): number {
 
 async function explainTopic(topic: (typeof topics)[number], model: Model, options: Options): Promise<void> {
   const say = (text: string): void => void process.stdout.write(text.endsWith("\n") ? text : `${text}\n`);
-  if (topic === "mask") return say(maskPictures(model));
   if (topic === "parameters") {
     for (const p of model.parameters) say(`${p.path}  [${p.axes.map((a) => `${a.name} ${a.size.terms[0]?.coef ?? 0}`).join(", ")}]  ${p.init.kind}${p.decay ? "" : "  no decay"}${p.frozen ? "  frozen" : ""}`);
     return;
   }
-  const target = options.target === "auto" ? targetOf(await describeAdapter()) : targetNamed(options.target);
+  const { target, precision } = await kernelsFor(options);
   const known: ProgramName[] = [...trainingPrograms(model), ...INFERENCE, "loss", "forward"];
   const programs = options.program === undefined ? known.filter((p) => p !== "loss" && p !== "forward") : [oneOf("program", options.program, known)];
   const stages: { program: string; pass: string; print: () => string }[] = [];
-  const result = compileModel(model, { target, programs, observer: { stage: (program, pass, print) => stages.push({ program, pass, print }) } });
+  const result = compileModel(model, { target, programs, precision, observer: { stage: (program, pass, print) => stages.push({ program, pass, print }) } });
   if (!result.ok) throw new Error("a model with parts that are not built reached the compiler");
   const { compiled } = result;
   if (topic === "cache") return say(compiled.spec.cache.sound ? "keys and values of committed tokens can be kept: no committed token ever attends to a later one" : `nothing can be kept: ${compiled.spec.cache.reason}`);

@@ -7,8 +7,7 @@ import { INFERENCE } from "../../compiler/compile.ts";
 import { Machine } from "../../runtime/exec/machine.ts";
 import { GenerativeModel, openCodecs } from "../../runtime/generate/model.ts";
 import { loadParameters } from "../../runtime/weights/parameters.ts";
-import { compileFor, openFor, targetNamed, targetOf } from "../compile.ts";
-import { describeAdapter } from "../device.ts";
+import { compileFor, kernelsFor, openFor } from "../compile.ts";
 import { modelOf } from "../spec.ts";
 import { givenFields, type RunFlags, runTask, taskOptions } from "../task.ts";
 import { readWeights } from "../weights.ts";
@@ -18,6 +17,7 @@ interface GenerateFlags extends RunFlags {
   raw?: boolean;
   model?: string;
   target: string;
+  precision: string;
 }
 
 export function addGenerate(program: Command): void {
@@ -31,12 +31,13 @@ export function addGenerate(program: Command): void {
       .requiredOption("--weights <path>", "safetensors file, checkpoint, or --out folder of a training run")
       .option("--raw", "the weights themselves where a run also keeps their average (EMA)")
       .option("--model <name>", "which model or variant of the spec")
-      .option("--target <name>", "kernels for: auto, guaranteed, software", "auto"),
+      .option("--target <name>", "kernels for: auto, guaranteed, software", "auto")
+      .option("--precision <name>", "storage of what attention reads and of the cache: f32, f16; arithmetic is f32", "f32"),
   ).action(async (file: string, task: string, fields: string[], flags: GenerateFlags) => {
     const { model, checked } = modelOf(file, flags.model);
     const weights = await readWeights(flags.weights, flags.raw ?? false);
-    const target = flags.target === "auto" ? targetOf(await describeAdapter()) : targetNamed(flags.target);
-    const compiled = compileFor(model, target, INFERENCE, { sources: checked.sources });
+    const { target, precision } = await kernelsFor(flags);
+    const compiled = compileFor(model, target, INFERENCE, { precision, sources: checked.sources });
     const values = loadParameters(compiled.spec, weights.bytes, weights.file);
     const given = givenFields(compiled.spec, task, fields);
     const codecs = await openCodecs(compiled.spec.streams, async (name) => readFileSync(path.join(path.dirname(file), name), "utf8"));

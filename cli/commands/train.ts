@@ -13,12 +13,11 @@ import { initialParameters } from "../../runtime/train/initial.ts";
 import { type Metrics, trainLoop } from "../../runtime/train/loop.ts";
 import { loadEntries, loadParameters, parameterTensors } from "../../runtime/weights/parameters.ts";
 import { writeError } from "../../runtime/weights/file.ts";
-import { compileFor, openFor, targetNamed, targetOf } from "../compile.ts";
+import { compileFor, kernelsFor, openFor } from "../compile.ts";
 import { EXIT, Exit } from "../exit_code.ts";
 import { startProgress } from "../progress.ts";
 import { modelOf } from "../spec.ts";
 import { readWeights } from "../weights.ts";
-import { describeAdapter } from "../device.ts";
 import { openTrainingData } from "../training_data.ts";
 
 interface Options {
@@ -36,6 +35,7 @@ interface Options {
   keep: number;
   resume?: boolean | string;
   target: string;
+  precision: string;
   remat?: boolean;
   init?: string;
   json?: boolean;
@@ -72,6 +72,7 @@ export function addTrain(program: Command): void {
     .option("--resume [checkpoint]", "go on from the newest checkpoint in --out, or from this one")
     .option("--init <path>", "start from these weights instead of random ones: safetensors file, checkpoint, or --out folder")
     .option("--target <name>", "kernels for: auto, guaranteed, software", "auto")
+    .option("--precision <name>", "storage of what attention reads and of the cache: f32, f16; arithmetic is f32", "f32")
     .option("--remat", "recompute each block in the backward pass: less memory, more work")
     .option("--json", "metrics on stdout, one JSON object a step")
     .action(train);
@@ -92,13 +93,13 @@ async function train(file: string, options: Options): Promise<void> {
   if (existing.length > 0 && options.resume === undefined)
     throw new HeddleError({ code: "E0584", message: `\`${options.out}\` already holds a run`, place: options.out, help: "go on with --resume, or choose another --out", exit: 2 });
   const from = options.resume === undefined ? undefined : await openCheckpoint(typeof options.resume === "string" ? options.resume : options.out);
-  const target = options.target === "auto" ? targetOf(await describeAdapter()) : targetNamed(options.target);
-  const compiled = compileFor(trained, target, trainingPrograms(trained), { remat: options.remat ?? false, sources: checked.sources });
+  const { target, precision } = await kernelsFor(options);
+  const compiled = compileFor(trained, target, trainingPrograms(trained), { remat: options.remat ?? false, precision, sources: checked.sources });
   const codecs = await openCodecs(compiled.spec.streams, async (name) => readFileSync(path.join(path.dirname(file), name), "utf8"));
   const data = openTrainingData(options.data, compiled.spec, codecs, options.split ?? defaultSplit(options.data));
   const host = await openFor(compiled);
   const machine = new Machine(host, compiled);
-  const fingerprint = { spec: compiled.spec.name, train: settings, parameters: compiled.spec.parameters.map((p) => p.path) };
+  const fingerprint = { spec: compiled.spec.name, train: settings, parameters: compiled.spec.parameters.map((p) => p.path), precision };
   machine.allocateTraining();
   if (from) restore(machine, from, fingerprint, options.out);
   else {
@@ -222,13 +223,13 @@ async function saveAll(machine: Machine, options: Options, fingerprint: Record<s
 
 function restore(machine: Machine, from: Checkpoint, fingerprint: Record<string, unknown>, place: string): void {
   const { spec, states } = machine;
-  const differs = Object.keys(fingerprint).filter((k) => JSON.stringify(from.state[k]) !== JSON.stringify(fingerprint[k]));
+  const differs = Object.keys(fingerprint).filter((k) => JSON.stringify(from.state[k] ?? (k === "precision" ? "f32" : undefined)) !== JSON.stringify(fingerprint[k]));
   if (differs.length > 0)
     throw new HeddleError({
       code: "E0539",
       message: `the checkpoint was made with other settings (${differs.join(", ")}), so going on would not repeat the run`,
       place: from.path,
-      help: "give the same spec, --steps, --batch, --lr and --seed as before, or start a new --out",
+      help: "give the same spec, --steps, --batch, --lr, --precision and --seed as before, or start a new --out",
     });
   const entries = (part: string, prefix: string) => {
     const file = from.tensors[part];

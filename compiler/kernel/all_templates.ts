@@ -1,10 +1,10 @@
 // The templates fusion calls, behind the one interface it knows.
 
-import { attendBackward } from "./attention_backward.ts";
+import { attendBackward, attendDelta } from "./attention_backward.ts";
 import { attendForward } from "./attention_forward.ts";
 import { attendTable } from "./attention_table.ts";
 import { crossEntropyRows } from "./cross_entropy.ts";
 import { product } from "./product.ts";
 import type { Templates } from "./templates.ts";
 
-export const templates: Templates = { product, attendForward, attendBackward, attendTable, crossEntropyRows };
+export const templates: Templates = { product, attendForward, attendDelta, attendBackward, attendTable, crossEntropyRows };

@@ -3,7 +3,7 @@
 // Refuses nothing: whatever is not recomputed is stored.
 
 import { dimConst, dimMul, dimText, dimValue } from "../dim/dim.ts";
-import type { Axis, Graph, Node, NodeId, NodeOf } from "../graph/graph.ts";
+import type { Axis, DType, Graph, Node, NodeId, NodeOf } from "../graph/graph.ts";
 import type { OpName } from "../graph/ops.ts";
 import { spaceAxis } from "./coords.ts";
 import type { Storage } from "./evaluate.ts";
@@ -30,6 +30,8 @@ export interface Analysis {
   readonly unitOf: ReadonlyMap<NodeId, Unit>;
   readonly absent: ReadonlySet<NodeId>;
   readonly sums: ReadonlyMap<NodeId, readonly SummedDot[]>;
+  /** Results whose only reader is a cast to f16, and which are stored as that cast wants them. */
+  readonly narrow: ReadonlySet<NodeId>;
   /** Graph users of a node, outputs not counted. */
   readonly users: readonly (readonly NodeId[])[];
   /** Destinations fixed by outputs. */
@@ -63,6 +65,9 @@ export function isProduct(graph: Graph, n: Node): n is NodeOf<"dot"> {
   return only(a, b) && only(b, a);
 }
 
+/** How a node's elements are stored, if they are. */
+export const storedAs = (a: Pick<Analysis, "graph" | "narrow">, id: NodeId): DType => (a.narrow.has(id) ? "f16" : (a.graph.nodes[id] as Node).type.dtype);
+
 /** What kind of unit a node is by its op alone; undefined for maps and leaves. */
 function anchorKind(graph: Graph, n: Node): UnitKind | undefined {
   switch (n.op) {
@@ -95,6 +100,8 @@ export function analyse(graph: Graph): Analysis {
   const outputNodes = new Set(graph.outputs.map((o) => o.node));
   const usersOf = (id: NodeId): readonly NodeId[] => users[id] ?? [];
   /** Users with views looked through. */
+  const isWidening = (n: Node): boolean => n.op === "cast" && node(n.args[0] ?? -1).type.dtype === "f16";
+  const isNarrowing = (n: Node): boolean => n.op === "cast" && n.type.dtype === "f16" && !isWidening(n);
   const readers = (id: NodeId): NodeId[] =>
     usersOf(id).flatMap((u) => (views.has(node(u).op) ? (outputNodes.has(u) ? [u, ...readers(u)] : readers(u)) : [u]));
 
@@ -110,6 +117,14 @@ export function analyse(graph: Graph): Analysis {
     if (cache?.op === "state" && cache.attrs.name === o.into && usersOf(cache.id).length === 1) anchors.set(n.id, "update");
   }
 
+  // Nothing can join the kernels of these, so a cast of their result is not a step of its own: the store rounds.
+  const narrow = new Set<NodeId>();
+  for (const [id, kind] of anchors) {
+    const [only, ...more] = usersOf(id);
+    if (kind === "product" || kind === "reduce" || kind === "update" || only === undefined || more.length > 0 || outputNodes.has(id)) continue;
+    if (isNarrowing(node(only)) && !outputNodes.has(only)) narrow.add(id);
+  }
+
   const { absent, sums } = sumsOfDots(graph, live, usersOf, outputNodes);
   const roots = new Set<NodeId>();
 
@@ -120,7 +135,7 @@ export function analyse(graph: Graph): Analysis {
     let end = id;
     for (;;) {
       const next = usersOf(at).length === 1 && !outputNodes.has(at) ? node(usersOf(at)[0] ?? -1) : undefined;
-      if (!next || anchors.has(next.id) || moving.has(next.op) || next.op === "broadcast" || isLeaf(next)) break;
+      if (!next || anchors.has(next.id) || moving.has(next.op) || next.op === "broadcast" || isLeaf(next) || isWidening(next)) break;
       if (elements(next.type.axes) !== elements(node(id).type.axes)) break;
       at = next.id;
       if (!regroupings.has(next.op)) end = at;
@@ -146,7 +161,7 @@ export function analyse(graph: Graph): Analysis {
   const readByAnchor = (id: NodeId): boolean =>
     usersOf(id).some((u) => {
       const kind = anchors.get(u);
-      if (kind === undefined) return (views.has(node(u).op) && !roots.has(u)) ? readByAnchor(u) : false;
+      if (kind === undefined) return ((views.has(node(u).op) && !roots.has(u)) || isWidening(node(u))) ? readByAnchor(u) : false;
       if (kind === "reduce" || kind === "partial" || kind === "update") return false;
       return kind !== "scatter" || node(u).args[1] === id;
     });
@@ -156,7 +171,7 @@ export function analyse(graph: Graph): Analysis {
     const isMap = !isLeaf(n) && !anchors.has(n.id) && !views.has(n.op);
     if (isMap && !roots.has(n.id)) {
       const wider = (): boolean => n.type.axes.length > 0 && usersOf(n.id).some((u) => node(u).type.axes.length > n.type.axes.length);
-      if ((c > prologue && readByAnchor(n.id)) || (c > recompute && new Set(readers(n.id)).size > 1) || (c > 12 && wider())) {
+      if (((c > prologue || (isNarrowing(n) && !narrow.has(n.args[0] ?? -1))) && readByAnchor(n.id)) || (c > recompute && new Set(readers(n.id)).size > 1) || (c > 12 && wider())) {
         roots.add(n.id);
         c = 3;
       }
@@ -173,7 +188,7 @@ export function analyse(graph: Graph): Analysis {
   }
   const unitOf = new Map(units.map((u) => [u.node, u]));
   units.push(...copies.map(({ node: id, into }): Unit => ({ kind: "copy", node: id, into })));
-  return { graph, units, unitOf, absent, sums, users, outputs, outputTensors };
+  return { graph, units, unitOf, absent, sums, narrow, users, outputs, outputTensors };
 }
 
 /** A sum over so many elements into so few that one kernel cannot keep a device busy. */

@@ -1,24 +1,25 @@
-// In: an attention, its out and lse, and the gradient of out. Out: the query side (dq, and delta if asked) or the key side
-// (dk, dv summed over the group): two kernels, each owning the rows it sums, so neither needs atomics nor an n x n buffer.
+// In: an attention, its lse, delta and the gradient of out. Out: the query side (dq) or the key side (dk, dv summed over the
+// group): two kernels, each owning the rows it sums, so neither needs atomics nor an n x n buffer.
 // Weights are made again as exp(score - lse); a query that sees nothing gets and gives zero.
 
 import type { ScalarExpr } from "../scalar/expr.ts";
-import { add, builtin, f32, i32, mul, sub } from "../scalar/expr.ts";
+import { add, builtin, f32, i32, lt, mul, sub } from "../scalar/expr.ts";
 import type { AttendTile } from "./attention_forward.ts";
 import { chooseAttendTile, ownRows } from "./attention_forward.ts";
 import type { Token, TokenFn } from "./attention_pairs.ts";
-import { blockTokens, clampToken, dots, ifAny, loadAttrs, orElse, RowSums, scored, scoreSlope, total, visible, weight } from "./attention_pairs.ts";
+import { blockTokens, clampToken, dots, ifAny, loadAttrs, orElse, RowSums, scored, scoreSlope, total, visibleBlock, weight } from "./attention_pairs.ts";
+import { passBlocks, TileTest } from "./attention_tiles.ts";
 import type { KernelParts, Point } from "./body.ts";
 import { Body, spaceSize } from "./body.ts";
 import type { Target } from "./kernel.ts";
+import { groupRange } from "./lowering.ts";
 import { ceilDiv, constantOf, coordinates, forEachRun } from "./space.ts";
-import type { AttendBackwardSpec, KernelShape } from "./templates.ts";
+import type { AttendBackwardSpec, AttendDeltaSpec, KernelShape } from "./templates.ts";
 import { tidy } from "./tidy.ts";
 
 export function attendBackward(parts: KernelParts, spec: AttendBackwardSpec, target: Target): KernelShape {
   const width = constantOf(spec.width.size) ?? 1;
   const value = constantOf(spec.value.size) ?? 1;
-  if (!spec.dq && !spec.dk && !spec.dv) return deltaRows(parts, spec, target);
   if (spec.dq) return queryRegisters(parts, spec, chooseAttendTile(width, target));
   const sums = (spec.dk ? width : 0) + (spec.dv ? value : 0);
   return keyRegisters(parts, spec, chooseAttendTile(sums, target));
@@ -28,34 +29,21 @@ export function attendBackward(parts: KernelParts, spec: AttendBackwardSpec, tar
 export const along = (f: (b: Body, at: Point) => ScalarExpr, tokens: readonly Token[], axis: string): TokenFn =>
   (b, i, at) => f(b, { ...(tokens[i] as Token).at, [axis]: at });
 
-/** delta of each row: sum over value of dout * out. */
-export function deltas(b: Body, spec: AttendBackwardSpec, rows: readonly Token[], unroll: number): ScalarExpr[] {
-  const sums = rows.map(() => b.var(f32(0), "delta"));
-  forEachRun(b, [spec.value], unroll, (body, run) => rows.forEach((row, r) => {
-    const sum = sums[r] as ScalarExpr;
-    body.assign(sum, total([sum, ...run.map((p) => mul(body.let(spec.dout(body, { ...row.at, ...p })), body.let(spec.out(body, { ...row.at, ...p }))))]));
-  }));
-  return sums;
-}
-
-/** delta alone: one invocation a row. */
-function deltaRows(parts: KernelParts, spec: AttendBackwardSpec, target: Target): KernelShape {
+/** delta of each row, the sum over value of dout * out: one invocation a row, for the query and the key side alike. */
+export function attendDelta(parts: KernelParts, spec: AttendDeltaSpec, target: Target): KernelShape {
   const b = new Body(parts);
-  const tile: AttendTile = { rows: 1, cols: 1, lanes: target.products === "tiles" ? 64 : 16, unroll: 4 };
-  const at = { ...coordinates(spec.outer, builtin("group.z")), ...coordinates(spec.group, builtin("group.y")) };
-  const rows = ownRows(b, spec, tile, at, false);
-  const [delta] = deltas(b, spec, rows, tile.unroll);
-  for (const row of rows) {
-    const store = (body: Body): void => spec.deltaSink?.(body, row.at, delta as ScalarExpr);
-    if (row.exists) b.if(row.exists, store);
-    else store(b);
-  }
-  return {
-    workgroup: [tile.lanes, 1, 1],
-    grid: [ceilDiv(spec.query.size, tile.lanes), spaceSize(spec.group), spaceSize(spec.outer)],
-    arrays: parts.arrays,
-    body: tidy(parts, b.stmts),
-  };
+  const lanes = target.products === "tiles" ? 64 : 16;
+  const count = spaceSize(spec.rows);
+  const range = groupRange(ceilDiv(count, lanes), target);
+  const i = b.let(add(mul(range.index, i32(lanes)), builtin("lane.x")), "row");
+  b.if(lt(i, count), (inside) => {
+    const at = coordinates(spec.rows, i);
+    const sum = inside.var(f32(0), "delta");
+    forEachRun(inside, [spec.value], 4, (body, run) =>
+      body.assign(sum, total([sum, ...run.map((p) => mul(body.let(spec.dout(body, { ...at, ...p })), body.let(spec.out(body, { ...at, ...p }))))])));
+    spec.delta(inside, at, sum);
+  });
+  return { workgroup: [lanes, 1, 1], grid: range.grid, arrays: parts.arrays, body: tidy(parts, b.stmts) };
 }
 
 /** What a row of queries brings to a pair beside its vectors. */
@@ -103,13 +91,13 @@ export function queryRegisters(parts: KernelParts, spec: AttendBackwardSpec, til
   const outer = coordinates(spec.outer, builtin("group.z"));
   const group = coordinates(spec.group, builtin("group.y"));
   const rows = ownRows(b, spec, tile, { ...outer, ...group });
-  const delta = deltas(b, spec, rows, tile.unroll);
-  const facts = rows.map((row, r) => ({ lse: b.let(spec.lse(b, row.at)), delta: delta[r] as ScalarExpr }));
+  const facts = rows.map((row) => ({ lse: b.let(spec.lse(b, row.at)), delta: b.let(spec.delta(b, row.at)) }));
   const dq = new RowSums(b, parts, tile.rows, spec.width);
   const own = rows.map((r) => ({ ...r, exists: undefined }));
-  b.loop(i32(0), spec.key.size, tile.cols, (block, j) => {
+  const test = new TileTest(b, spec, "q", { ...outer, ...group }, mul(builtin("group.x"), i32(tile.rows * tile.lanes)), tile.rows * tile.lanes);
+  passBlocks(b, spec, "k", { ...outer, ...group }, test, tile.cols, (block, j, clear) => {
     const keys = blockTokens(block, spec, "k", tile.cols, j, outer);
-    const see = own.map((r) => keys.map((key) => visible(block, spec, r, key)));
+    const see = visibleBlock(block, spec, own, keys, "k", clear);
     ifAny(block, see, (body) => {
       const k = along(spec.k, keys, spec.width.name);
       const pair = pairs(body, spec, tile.unroll, own, keys, facts, see, {
@@ -124,7 +112,6 @@ export function queryRegisters(parts: KernelParts, spec: AttendBackwardSpec, til
   });
   rows.forEach((row, r) => {
     const store = (body: Body): void => {
-      spec.deltaSink?.(body, row.at, delta[r] as ScalarExpr);
       dq.row(body, r, (inner, at, sum) => spec.dq?.(inner, { ...row.at, [spec.width.name]: at }, sum));
     };
     if (row.exists) b.if(row.exists, store);
@@ -153,17 +140,13 @@ export function keyRegisters(parts: KernelParts, spec: AttendBackwardSpec, tile:
   const own = keys.map((k) => ({ ...k, exists: undefined }));
   const k = along(spec.k, keys, spec.width.name);
   const v = along(spec.v, keys, spec.value.name);
+  const test = new TileTest(b, spec, "k", outer, mul(builtin("group.x"), i32(tile.rows * tile.lanes)), tile.rows * tile.lanes);
   forEachRun(b, spec.group, 1, (member, [group = {}]) => {
-    member.loop(i32(0), spec.query.size, tile.cols, (block, i) => {
+    passBlocks(member, spec, "q", { ...outer, ...group }, test, tile.cols, (block, i, clear) => {
       const queries = blockTokens(block, spec, "q", tile.cols, i, { ...outer, ...group });
-      const see = queries.map((q) => own.map((key) => visible(block, spec, q, key)));
+      const see = visibleBlock(block, spec, queries, own, "q", clear);
       ifAny(block, see, (body) => {
-        const delta = spec.delta;
-        const made = delta ? [] : deltas(body, spec, queries, tile.unroll);
-        const facts = queries.map((q, r) => ({
-          lse: body.let(spec.lse(body, q.at)),
-          delta: delta ? body.let(delta(body, q.at)) : made[r] as ScalarExpr,
-        }));
+        const facts = queries.map((q) => ({ lse: body.let(spec.lse(body, q.at)), delta: body.let(spec.delta(body, q.at)) }));
         const q = along(spec.q, queries, spec.width.name);
         const dout = along(spec.dout, queries, spec.value.name);
         const pair = pairs(body, spec, tile.unroll, queries, own, facts, see, { q, k, v, dout });

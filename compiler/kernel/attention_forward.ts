@@ -1,5 +1,6 @@
 // In: an attention as point functions, with mask and score as expressions. Out: one kernel with online softmax: no buffer
-// of queries x keys. An invocation owns a few query rows; keys pass in blocks, and a block that no row sees is skipped.
+// of queries x keys. An invocation owns a few query rows; keys pass in blocks. A tile that the workgroup does not see at all
+// and a block that no own row sees are skipped; a tile of which every pair is seen is passed without the mask.
 // A row that sees nothing gives 0, and lse = -1e30 (its sink, where there is one), by test.
 
 import type { ScalarExpr } from "../scalar/expr.ts";
@@ -8,7 +9,9 @@ import type { KernelParts, Point } from "./body.ts";
 import { Body, spaceSize } from "./body.ts";
 import type { Target } from "./kernel.ts";
 import type { Token, TokenFn } from "./attention_pairs.ts";
-import { blockTokens, clampToken, dots, floor, ifAny, largest, loadAttrs, orElse, RowSums, scored, total, visible, weight } from "./attention_pairs.ts";
+import { blockTokens, clampToken, dots, floor, ifAny, largest, loadAttrs, orElse, RowSums, scored, total, visibleBlock, weight } from "./attention_pairs.ts";
+import { tileTokens } from "./attention_ranges.ts";
+import { passBlocks, TileTest } from "./attention_tiles.ts";
 import { ceilDiv, constantOf, coordinates, max } from "./space.ts";
 import type { AttendForwardSpec, AttendSpec, KernelShape } from "./templates.ts";
 import { tidy } from "./tidy.ts";
@@ -25,7 +28,8 @@ export interface AttendTile {
 export function chooseAttendTile(sumsPerRow: number, target: Target): AttendTile {
   if (target.products === "tiles") return { rows: 1, cols: 4, lanes: 64, unroll: 4 };
   const rows = sumsPerRow <= 64 ? 4 : sumsPerRow <= 128 ? 2 : 1;
-  return { rows, cols: 4, lanes: 4, unroll: 2 };
+  // One workgroup owns one tile of tokens; four lanes run side by side on software adapters, and there is no barrier.
+  return { rows, cols: 4, lanes: tileTokens / rows, unroll: 2 };
 }
 
 export function attendForward(parts: KernelParts, spec: AttendForwardSpec, target: Target): KernelShape {
@@ -54,17 +58,19 @@ export function forwardRegisters(parts: KernelParts, spec: AttendForwardSpec, ti
   const outer = coordinates(spec.outer, builtin("group.z"));
   const group = coordinates(spec.group, builtin("group.y"));
   const rows = ownRows(b, spec, tile, { ...outer, ...group });
+  const own = rows.map((r) => ({ ...r, exists: undefined }));
   const q: TokenFn = (body, r, w) => spec.q(body, { ...(rows[r] as Token).at, [spec.width.name]: w });
   const state: RowState = {
     top: rows.map(() => b.var(floor, "top")),
     mass: rows.map(() => b.var(f32(0), "mass")),
     out: new RowSums(b, parts, tile.rows, spec.value),
   };
-  b.loop(i32(0), spec.key.size, tile.cols, (body, j) => {
+  const test = new TileTest(b, spec, "q", { ...outer, ...group }, mul(builtin("group.x"), i32(tile.rows * tile.lanes)), tile.rows * tile.lanes);
+  passBlocks(b, spec, "k", { ...outer, ...group }, test, tile.cols, (body, j, clear) => {
     const keys = blockTokens(body, spec, "k", tile.cols, j, outer);
     const k: TokenFn = (x, c, w) => spec.k(x, { ...(keys[c] as Token).at, [spec.width.name]: w });
     const v: TokenFn = (x, c, w) => spec.v(x, { ...(keys[c] as Token).at, [spec.value.name]: w });
-    forwardBlock(body, spec, tile.unroll, rows.map((r) => ({ ...r, exists: undefined })), keys, q, k, v, state);
+    forwardBlock(body, spec, tile.unroll, own, keys, visibleBlock(body, spec, own, keys, "k", clear), q, k, v, state);
   });
   finishRows(b, spec, rows, state);
   return {
@@ -78,9 +84,8 @@ export function forwardRegisters(parts: KernelParts, spec: AttendForwardSpec, ti
 /** One block of keys against the rows: logits, one rescale a row, weighted values. */
 export function forwardBlock(
   b: Body, spec: AttendSpec, unroll: number, rows: readonly Token[], keys: readonly Token[],
-  q: TokenFn, k: TokenFn, v: TokenFn, state: RowState,
+  see: readonly (readonly (ScalarExpr | undefined)[])[], q: TokenFn, k: TokenFn, v: TokenFn, state: RowState,
 ): void {
-  const see = rows.map((r) => keys.map((key) => visible(b, spec, r, key)));
   ifAny(b, see, (body) => {
     const dot = dots(body, spec.width, rows.length, keys.length, q, k, unroll);
     const faded: ScalarExpr[] = [];

@@ -3,7 +3,7 @@
 
 import { derive } from "../scalar/derive.ts";
 import type { ScalarExpr } from "../scalar/expr.ts";
-import { add, and, binary, f32, i32, lt, mapExpr, mul, select, unary } from "../scalar/expr.ts";
+import { add, and, binary, bool, f32, i32, lt, mapExpr, mul, select, unary } from "../scalar/expr.ts";
 import type { Body, KernelParts, Point, PointFn, SpaceAxis } from "./body.ts";
 import { mergePoint } from "./coords.ts";
 import { constantOf, forEachRun, max, min } from "./space.ts";
@@ -29,21 +29,26 @@ export function clampToken(b: Body, index: ScalarExpr, axis: SpaceAxis, block: n
   return { index: b.let(min(index, add(axis.size, i32(-1))), "edge"), exists: b.let(lt(index, axis.size), "exists") };
 }
 
-/** The tokens of a block that starts at `from`, which a loop keeps inside the axis: the first one always exists. */
-export function blockTokens(b: Body, spec: AttendSpec, side: "q" | "k", count: number, from: ScalarExpr, around: Point): Token[] {
+/** The tokens of a block that starts at `from`, which a loop keeps inside the axis: the first one always exists. Attributes
+ *  that only the mask reads are not loaded where tiles may do without them, unless the block is the invocation's own. */
+export function blockTokens(b: Body, spec: AttendSpec, side: "q" | "k", count: number, from: ScalarExpr, around: Point, own = !spec.tiles): Token[] {
   const axis = side === "q" ? spec.query : spec.key;
   return Array.from({ length: count }, (_, i) => {
     const { index, exists } = i === 0 ? { index: from, exists: undefined } : clampToken(b, add(from, i32(i)), axis, count);
     const at = { ...around, [axis.name]: index };
-    return { at, exists, attrs: loadAttrs(b, spec, side, at) };
+    return { at, exists, attrs: loadAttrs(b, spec, side, at, own ? undefined : scoreExprs(spec)) };
   });
 }
 
-/** Loads the attributes that mask and score read on one side. */
-export function loadAttrs(b: Body, spec: AttendSpec, side: "q" | "k", at: Point): Record<string, ScalarExpr> {
+const scoreExprs = (spec: AttendSpec): readonly (ScalarExpr | undefined)[] => [spec.score, ...(spec.tables ?? []).map((t) => t.index)];
+
+/** Loads the attributes that mask and score read on one side, or those of other expressions. */
+export function loadAttrs(
+  b: Body, spec: AttendSpec, side: "q" | "k", at: Point, of: readonly (ScalarExpr | undefined)[] = [spec.mask, ...scoreExprs(spec)],
+): Record<string, ScalarExpr> {
   const source: Readonly<Record<string, PointFn>> = side === "q" ? spec.qAttr : spec.kAttr;
   const out: Record<string, ScalarExpr> = {};
-  for (const n of attrNames(spec, side)) {
+  for (const n of attrNames(of, side)) {
     const f = source[n];
     if (!f) throw new Error(`attend: no value for attribute ${side}.${n}`);
     out[n] = b.let(f(b, at), `${side}_${n}`);
@@ -51,10 +56,10 @@ export function loadAttrs(b: Body, spec: AttendSpec, side: "q" | "k", at: Point)
   return out;
 }
 
-/** Attributes that mask, score or the index of a table read on one side, sorted. */
-export function attrNames(spec: AttendSpec, side: "q" | "k"): string[] {
+/** Attributes that expressions read on one side, sorted. */
+function attrNames(of: readonly (ScalarExpr | undefined)[], side: "q" | "k"): string[] {
   const names = new Set<string>();
-  for (const e of [spec.mask, spec.score, ...(spec.tables ?? []).map((t) => t.index)])
+  for (const e of of)
     if (e) mapExpr(e, (x) => {
       if (x.kind === "attr" && x.side === side) names.add(x.name);
       return x;
@@ -62,12 +67,15 @@ export function attrNames(spec: AttendSpec, side: "q" | "k"): string[] {
   return [...names].sort();
 }
 
+/** What the name `head` says at these coordinates. */
+export const headAt = (spec: AttendSpec, at: Point): ScalarExpr => mergePoint(spec.heads ?? [], at);
+
 /** `e` at a pair: its attributes, its head, what the tables hold there, and the logit `s` if it has one. */
 function bind(b: Body, spec: AttendSpec, e: ScalarExpr, q: Token, k: Token, s?: ScalarExpr): ScalarExpr {
   return mapExpr(e, (x) => {
     if (x.kind === "name") {
       if (x.name === "s" && s) return s;
-      if (x.name === "head") return mergePoint(spec.heads ?? [], q.at);
+      if (x.name === "head") return headAt(spec, q.at);
       const table = spec.tables?.find((t) => t.name === x.name);
       return table ? table.value(b, { ...q.at, ...tablePlace(b, spec, table, q, k) }) : x;
     }
@@ -89,6 +97,22 @@ export function visible(b: Body, spec: AttendSpec, q: Token, k: Token): ScalarEx
   const parts = [k.exists, q.exists, spec.mask && bind(b, spec, spec.mask, q, k)].filter((x) => x !== undefined);
   if (parts.length === 0) return undefined;
   return b.let(parts.reduce(and), "see");
+}
+
+/** Visibility of all pairs of a block. Where `clear` holds every one is visible: then the mask is not evaluated, nor are the
+ *  attributes of the passed side loaded that only it reads. */
+export function visibleBlock(
+  b: Body, spec: AttendSpec, queries: readonly Token[], keys: readonly Token[], passed: "q" | "k", clear: ScalarExpr | undefined,
+): (ScalarExpr | undefined)[][] {
+  if (!clear) return queries.map((q) => keys.map((k) => visible(b, spec, q, k)));
+  const own = passed === "q" ? keys : queries;
+  const see = queries.map((_, r) => keys.map((__, c) => b.var(own[passed === "q" ? c : r]?.exists ?? bool(true), "see")));
+  b.if(unary("not", clear), (body) => {
+    const whole = (t: Token): Token => ({ ...t, attrs: { ...t.attrs, ...loadAttrs(body, spec, passed, t.at, [spec.mask]) } });
+    const [qs, ks] = passed === "q" ? [queries.map(whole), keys] : [queries, keys.map(whole)];
+    see.forEach((row, r) => row.forEach((to, c) => body.assign(to, visible(body, spec, qs[r] as Token, ks[c] as Token) ?? bool(true))));
+  });
+  return see;
 }
 
 /** Runs `then` only if some pair of the block is visible (always, when nothing masks). */

@@ -1,13 +1,14 @@
-// The gradient of a table that a score reads. In: an attention, its out, lse and dout. Out: two kernels: one in which an
+// The gradient of a table that a score reads. In: an attention, its lse, delta and dout. Out: two kernels: one in which an
 // invocation owns a share of the query rows and sums, for every entry of the table, what its pairs give it; one that adds the
 // shares, the batch and the groups in a fixed order. No atomics, nothing of size queries x keys, the same bits in every run.
 
 import type { ScalarExpr } from "../scalar/expr.ts";
 import { add, builtin, f32, i32, lt, mul, sub } from "../scalar/expr.ts";
 import { chooseAttendTile } from "./attention_forward.ts";
-import { along, deltas } from "./attention_backward.ts";
+import { along } from "./attention_backward.ts";
 import type { Token } from "./attention_pairs.ts";
-import { blockTokens, dots, ifAny, orElse, scored, tablePlace, tableSlope, visible, weight } from "./attention_pairs.ts";
+import { blockTokens, dots, ifAny, orElse, scored, tablePlace, tableSlope, visibleBlock, weight } from "./attention_pairs.ts";
+import { passBlocks, TileTest } from "./attention_tiles.ts";
 import type { KernelParts, Point, PointFn, SinkFn, SpaceAxis } from "./body.ts";
 import { Body, flatInvocation, spaceSize } from "./body.ts";
 import type { Target } from "./kernel.ts";
@@ -67,12 +68,13 @@ export function attendTable(parts: KernelParts, spec: AttendTableSpec, target: T
   b.loop(i32(0), ceilDiv(spec.query.size, pieces * tile.rows), 1, (turn, n) => {
     const first = turn.let(mul(add(mul(n, i32(pieces)), piece), i32(tile.rows)), "row");
     turn.if(lt(first, spec.query.size), (own) => {
-      const rows = blockTokens(own, spec, "q", tile.rows, first, around);
-      const delta = deltas(own, spec, rows, tile.unroll);
+      const rows = blockTokens(own, spec, "q", tile.rows, first, around, true);
+      const delta = rows.map((r) => own.let(spec.delta(own, r.at)));
       const lse = rows.map((r) => own.let(spec.lse(own, r.at)));
-      own.loop(i32(0), spec.key.size, tile.cols, (block, j) => {
+      const test = new TileTest(own, spec, "q", around, mul(add(mul(n, i32(pieces)), mul(builtin("group.x"), i32(lanes))), i32(tile.rows)), lanes * tile.rows);
+      passBlocks(own, spec, "k", around, test, tile.cols, (block, j, clear) => {
         const keys = blockTokens(block, spec, "k", tile.cols, j, around);
-        const see = rows.map((r) => keys.map((key) => visible(block, spec, r, key)));
+        const see = visibleBlock(block, spec, rows, keys, "k", clear);
         ifAny(block, see, (body) => addPairs(body, spec, tile.unroll, rows, keys, see, lse, delta, sums));
       });
     });

@@ -8,7 +8,7 @@ import { dimEqual, dimValue } from "../dim/dim.ts";
 import type { ScalarExpr } from "../scalar/expr.ts";
 import { children } from "../scalar/expr.ts";
 import type { Analysis, Unit, UnitKind } from "./analysis.ts";
-import { isLeaf } from "./analysis.ts";
+import { isLeaf, storedAs } from "./analysis.ts";
 import type { Point } from "./body.ts";
 import { combine, coordinate, exprKey, mergedParts, quot, rem, sameExpr } from "./coords.ts";
 import type { Target } from "./kernel.ts";
@@ -256,7 +256,7 @@ export class Grouping {
     if (n.op === "state") return `state:${n.attrs.name.split("/")[0]}`;
     if (n.op === "input") return `input:${storageType(n.type.dtype)}`;
     const out = this.#a.outputs.get(id);
-    return out ? arenaName(out.tensor, storageType(n.type.dtype)) : `temp:${storageType(n.type.dtype)}`;
+    return out ? arenaName(out.tensor, storageType(n.type.dtype)) : `temp:${storageType(storedAs(this.#a, id))}`;
   }
 
   /** A recomputed node whose storing frees the most bindings of a unit that has too many. */

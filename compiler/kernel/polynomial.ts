@@ -76,7 +76,8 @@ export function replaced(a: Poly, name: string, by: Poly): Poly {
   return out;
 }
 
-/** Divides out the greatest common constant and the atoms that every term has, if `divisible` lets them go. */
+/** Divides out the greatest common factor of all but the constant term, which is rounded down (a sum of whole numbers that is at
+ *  least -c / f is at least the next whole number), and the atoms that every term has, if `divisible` lets them go. */
 export function primitive(a: Poly, divisible: (name: string) => boolean): Poly {
   const terms = [...a.values()];
   const first = terms[0];
@@ -84,7 +85,7 @@ export function primitive(a: Poly, divisible: (name: string) => boolean): Poly {
   let common = first.atoms.filter(divisible);
   let factor = 0;
   for (const m of terms) {
-    factor = gcd(factor, Math.abs(m.coef));
+    if (m.atoms.length > 0 || terms.length === 1) factor = gcd(factor, Math.abs(m.coef));
     const kept: string[] = [];
     const left = [...m.atoms];
     for (const x of common) {
@@ -97,7 +98,7 @@ export function primitive(a: Poly, divisible: (name: string) => boolean): Poly {
   }
   if (common.length === 0 && factor <= 1) return a;
   const out = new Map<string, Monomial>();
-  for (const m of terms) put(out, m.coef / (factor || 1), without(m.atoms, common) ?? m.atoms);
+  for (const m of terms) put(out, Math.floor(m.coef / (factor || 1)), without(m.atoms, common) ?? m.atoms);
   return out;
 }
 

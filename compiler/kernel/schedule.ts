@@ -6,7 +6,7 @@ import type { Graph, Node, NodeId } from "../graph/graph.ts";
 import type { ScalarExpr } from "../scalar/expr.ts";
 import { i32 } from "../scalar/expr.ts";
 import type { Analysis, Unit } from "./analysis.ts";
-import { analyse, isLeaf, outputTensor, pieces } from "./analysis.ts";
+import { analyse, isLeaf, outputTensor, pieces, storedAs } from "./analysis.ts";
 import { spaceSize } from "./body.ts";
 import { dimExpr, sameExpr, spaceAxis } from "./coords.ts";
 import type { Storage } from "./evaluate.ts";
@@ -14,7 +14,7 @@ import { storageType } from "./evaluate.ts";
 import type { Group, Member } from "./group.ts";
 import { Grouping } from "./group.ts";
 import type { Program, ProgramStep, ProgramTensor, Target } from "./kernel.ts";
-import { lowerAttend } from "./lower_attend.ts";
+import { AttendShared, lowerAttend } from "./lower_attend.ts";
 import { lowerCrossEntropy } from "./lower_ce.ts";
 import { lowerMap } from "./lower_map.ts";
 import { lowerProduct } from "./lower_product.ts";
@@ -56,7 +56,7 @@ export function scheduleGraph(graph: Graph, target: Target, templates: Templates
     if (n.op === "input" || n.op === "state") made = declare({ tensor: n.attrs.name, dtype: n.type.dtype, axes }, n.op);
     else if (outputs.has(id)) made = outputs.get(id);
     else if (unit?.kind === "partial") made = declare({ tensor: `t${id}.pieces`, dtype: n.type.dtype, axes: [...axes, { name: "piece", size: i32(pieces) }] }, "temp");
-    else if (unit && readElsewhere.has(id)) made = declare({ tensor: `t${id}.${n.op}`, dtype: n.type.dtype, axes }, "temp");
+    else if (unit && readElsewhere.has(id)) made = declare({ tensor: `t${id}.${n.op}`, dtype: storedAs(a, id), axes }, "temp");
     if (made) places.set(id, made);
     return made;
   };
@@ -78,20 +78,21 @@ export function scheduleGraph(graph: Graph, target: Target, templates: Templates
       return s ? [s] : [];
     },
   };
-  const steps = grouping.order().flatMap((g) => lowerGroup(low, g));
+  const attends = new AttendShared();
+  const steps = grouping.order().flatMap((g) => lowerGroup(low, g, attends));
   return {
     name: graph.name, lengths: lengthsIn(graph, tensors), tensors: [...tensors.values()], steps,
     outputs: Object.fromEntries(graph.outputs.map((o) => [o.name, a.outputTensors[o.name] ?? outputTensor(o.name)])),
   };
 }
 
-function lowerGroup(low: Lowering, g: Group): ProgramStep[] {
+function lowerGroup(low: Lowering, g: Group, attends: AttendShared): ProgramStep[] {
   switch (g.kind) {
     case "map": case "copy": case "update": return lowerMap(low, g);
     case "row": case "reduce": return lowerRow(low, g);
     case "partial": return lowerPartial(low, g);
     case "product": return lowerProduct(low, g);
-    case "attend": case "attend_dq": case "attend_dkv": case "attend_dtable": return lowerAttend(low, g);
+    case "attend": case "attend_dq": case "attend_dkv": case "attend_dtable": return lowerAttend(low, g, attends);
     case "ce": return lowerCrossEntropy(low, g);
     case "scatter": return lowerScatter(low, g);
   }

@@ -2,7 +2,8 @@
 // Implementations: product.ts, attention_forward.ts, attention_backward.ts, attention_table.ts, cross_entropy.ts, gathered in all_templates.ts.
 
 import type { ScalarExpr } from "../scalar/expr.ts";
-import type { KernelParts, PointFn, SinkFn, SpaceAxis } from "./body.ts";
+import type { TileTruth } from "../scalar/tile_truth.ts";
+import type { Body, KernelParts, Point, PointFn, SinkFn, SpaceAxis } from "./body.ts";
 import type { Kernel, Target } from "./kernel.ts";
 
 /** What a template returns; fusion adds name, operands (from the parts) and origins. */
@@ -54,6 +55,14 @@ export interface AttendSpec {
   readonly heads?: readonly SpaceAxis[];
   /** What the score reads by further names. */
   readonly tables?: readonly ScoreTable[];
+  /** What the mask says of whole tiles of tokens; without it every pair is tested. */
+  readonly tiles?: AttendTiles;
+}
+
+export interface AttendTiles {
+  readonly truth: TileTruth;
+  /** A fact (`pos.lo`) of one tile of tokens of a side, at outer and, for queries, group coordinates. */
+  readonly fact: (b: Body, side: "q" | "k", fact: string, at: Point, tile: ScalarExpr) => ScalarExpr;
 }
 
 /** A table of the score: its value at outer and group coordinates and, where it has an axis, at `index` held inside it. */
@@ -72,23 +81,29 @@ export interface AttendForwardSpec extends AttendSpec {
 }
 
 export interface AttendBackwardSpec extends AttendSpec {
-  readonly out: PointFn; // outer, group, query, value
   readonly lse: PointFn; // outer, group, query
   readonly dout: PointFn; // outer, group, query, value
+  /** Sum over value of dout * out, made once a query by `attendDelta`: `out` itself is not needed any more. */
+  readonly delta: PointFn; // outer, group, query
   readonly dq?: SinkFn; // outer, group, query, width
   readonly dk?: SinkFn; // outer, key, width (summed over group)
   readonly dv?: SinkFn; // outer, key, value (summed over group)
-  /** delta = sum over value of dout * out. The query side stores it here when asked; the key side reads it instead of
-   *  making it again for every pair of query and key (which costs it about half its speed). Optional on both sides. */
-  readonly deltaSink?: SinkFn; // outer, group, query; with dq
-  readonly delta?: PointFn; // outer, group, query; with dk, dv
+}
+
+export interface AttendDeltaSpec {
+  /** All axes of a row, the query tokens last. */
+  readonly rows: readonly SpaceAxis[];
+  readonly value: SpaceAxis;
+  readonly out: PointFn; // rows, value
+  readonly dout: PointFn; // rows, value
+  readonly delta: SinkFn; // rows
 }
 
 /** The gradient of one table, in as many pieces as `piece` has: each is the sum over its own share of the query rows. */
 export interface AttendTableSpec extends AttendSpec {
-  readonly out: PointFn; // outer, group, query, value
   readonly lse: PointFn; // outer, group, query
   readonly dout: PointFn; // outer, group, query, value
+  readonly delta: PointFn; // outer, group, query
   /** Which of `tables`. */
   readonly table: ScoreTable;
   /** Of constant size. */
@@ -113,7 +128,8 @@ export interface CrossEntropyRowSpec {
 export interface Templates {
   product(parts: KernelParts, spec: ProductSpec, target: Target): KernelShape;
   attendForward(parts: KernelParts, spec: AttendForwardSpec, target: Target): KernelShape;
-  /** The query side (dq) when spec.dq is set, else the key side (dk, dv): two kernels, two calls. With neither: delta alone. */
+  attendDelta(parts: KernelParts, spec: AttendDeltaSpec, target: Target): KernelShape;
+  /** The query side (dq) when spec.dq is set, else the key side (dk, dv): two kernels, two calls. */
   attendBackward(parts: KernelParts, spec: AttendBackwardSpec, target: Target): KernelShape;
   attendTable(parts: KernelParts, spec: AttendTableSpec, target: Target): KernelShape;
   crossEntropyRows(parts: KernelParts, spec: CrossEntropyRowSpec, target: Target): KernelShape;

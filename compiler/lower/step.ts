@@ -20,14 +20,15 @@ export interface StepGraph {
   readonly caches: readonly StateBuffer[];
 }
 
-export function lowerStep(model: Model, name: "step" | "denoise"): StepGraph {
+/** `store`: how keys and values are kept. */
+export function lowerStep(model: Model, name: "step" | "denoise", store: "f32" | "f16" = "f32"): StepGraph {
   const builder = new GraphBuilder(name);
   const keys = axis("s", dimVar("s"));
   const caches: StateBuffer[] = [];
   const leaves: ModelLeaves = new ModelLeaves(model, builder, (attribute) => leaves.input(`key.${attribute}`, "i32", [BATCH, keys]));
   const hook = (path: string, k: NodeId, v: NodeId): AttendInputs => ({
-    k: cached(leaves, caches, `cache.k.${path}`, path, k),
-    v: cached(leaves, caches, `cache.v.${path}`, path, v),
+    k: cached(leaves, caches, `cache.k.${path}`, path, k, store),
+    v: cached(leaves, caches, `cache.v.${path}`, path, v, store),
   });
   const network = elaborateNetwork(model, builder, leaves.leaves(hook));
   const x = leaves.embed(network, (s) => leaves.clean(s));
@@ -52,15 +53,15 @@ export function lowerStep(model: Model, name: "step" | "denoise"): StepGraph {
 
 
 /** Write the new keys or values at slot `at` and give the first s slots. */
-function cached(leaves: ModelLeaves, caches: StateBuffer[], name: string, path: string, fresh: NodeId): NodeId {
+function cached(leaves: ModelLeaves, caches: StateBuffer[], name: string, path: string, fresh: NodeId, dtype: "f32" | "f16"): NodeId {
   const o = new OpsOn(leaves.builder, { ...leaves.ops.origin, path });
   const rest: Axis[] = leaves.builder.type(fresh).axes.filter((a) => a.name !== "batch" && a.name !== "s");
   const slots = axis("s", dimAdd(dimVar("s"), dimVar("spare")));
-  const state = o.state(name, { dtype: "f32", axes: [BATCH, slots, ...rest] });
-  const written = o.add("update", [state, fresh, leaves.input("at", "i32", [])], { axis: "s" });
+  const state = o.state(name, { dtype, axes: [BATCH, slots, ...rest] });
+  const written = o.add("update", [state, o.cast(fresh, dtype), leaves.input("at", "i32", [])], { axis: "s" });
   leaves.builder.output(name, written, name);
   const each = rest.reduce((n, a) => n * (dimValue(a.size) ?? 0), 1);
   const size: IntExpr = { op: "*", a: { op: "*", a: "batch", b: { op: "+", a: "s", b: "spare" } }, b: each };
-  caches.push({ name, dtype: "f32", size, fields: [] });
-  return o.add("slice", [written], { axis: "s", start: { terms: [] }, size: dimVar("s") });
+  caches.push({ name, dtype, size, fields: [] });
+  return o.cast(o.add("slice", [written], { axis: "s", start: { terms: [] }, size: dimVar("s") }), "f32");
 }

@@ -3,7 +3,7 @@
 // A picture is what the kernels compute: the mask, and that both tokens lie in one document. Filters that fit nothing give no pictures.
 
 import { printExpr } from "../scalar/print.ts";
-import { and, attr, binary, i32, mapExpr } from "../scalar/expr.ts";
+import { and, attr, binary, children, i32, mapExpr } from "../scalar/expr.ts";
 import type { ScalarExpr } from "../scalar/expr.ts";
 import type { Attention, Model, Predicate, Task } from "../types/model.ts";
 import type { ExampleToken, SampleOptions } from "./example.ts";
@@ -37,6 +37,8 @@ export interface MaskPicture {
   readonly mask: string;
   /** What is tested, for these layers and heads, as an expression over the two tokens. */
   readonly predicate: string;
+  /** Token attributes that it reads, sorted. */
+  readonly reads: readonly string[];
   /** Scores that change the logits of what is visible, as the spec has them. */
   readonly scores: readonly string[];
   readonly tokens: readonly PictureToken[];
@@ -145,13 +147,23 @@ function picturesOf(model: Model, task: Task, groups: readonly Group[], options:
     const cost = g.attentions.reduce((n, a) => n + (g.heads === "all" ? Math.max(1, a.heads) : g.heads.length) * 2 * (a.width + a.valueWidth), 0);
     return {
       layers: g.attentions.map((a) => a.layer).filter((l) => l >= 0), paths: g.attentions.map((a) => a.path).filter((p) => p !== ""), heads: g.heads,
-      mask: g.text, predicate: printExpr(tested), scores: [...new Set(g.attentions.flatMap((a) => (a.score ? [a.score.text.replace(/\s+/g, " ").trim()] : [])))],
+      mask: g.text, predicate: printExpr(tested), reads: readsOf(tested), scores: [...new Set(g.attentions.flatMap((a) => (a.score ? [a.score.text.replace(/\s+/g, " ").trim()] : [])))],
       tokens: shown, visible,
       tile: { queries: side, keys: side, ...countTiles(classes), classes, kernel: null },
       pairs: { all, visible: visible.reduce((n, row) => n + row.split("1").length - 1, 0) },
       flops: { dense: cost * all, done: cost * possible, possible: cost * possible },
     };
   });
+}
+
+function readsOf(e: ScalarExpr): string[] {
+  const names = new Set<string>();
+  const visit = (x: ScalarExpr): void => {
+    if (x.kind === "attr") names.add(x.name);
+    children(x).forEach(visit);
+  };
+  visit(e);
+  return [...names].sort();
 }
 
 function shownToken(model: Model, t: ExampleToken): PictureToken {

@@ -15,12 +15,13 @@ import type { Plan, Sorted } from "./members_of_model.ts";
 import type { Attribute, Constant, Model, Predicate, Process, Sampler, Task } from "./model.ts";
 import { buildNetwork } from "./build_network.ts";
 import type { NamedSize } from "./parameter.ts";
+import { setInfo } from "./functions.ts";
 import { makeProcess, makeSampler } from "./processes.ts";
 import { bind, mayBind } from "./scope.ts";
 import { besideOf, literalsOf, makeStreams } from "./streams.ts";
 import { makeTask, segmentsOf } from "./tasks.ts";
 import { makeTrain } from "./train.ts";
-import type { Env, MaskValue, ScoreValue, Value } from "./values.ts";
+import type { Env, MaskValue, Scope, ScoreValue, Value } from "./values.ts";
 import { describe, int, poison } from "./values.ts";
 
 const sections = ["mask", "score", "body", "loss", "mix", "train"];
@@ -258,12 +259,23 @@ function bindings(cx: Context, all: readonly Binding[], env: Env): void {
       open = true;
       const wants = name === "mask" || name === "score" ? { wants: name } : name === "body" ? { wants: "layer" } : {};
       const { run } = cx;
-      const v = cx.evaluate.expr(cx, b.value, { ...env, path: name, exact: true, ...wants });
+      const v = cx.evaluate.expr(cx, b.value, { ...env, scope: name === "mask" || name === "score" ? ofPairs(env.scope) : env.scope, path: name, exact: true, ...wants });
       cx.run = run;
       open = false;
       return v;
     }, b.name.span, "member");
   }
+}
+
+/** Names of a model's `mask` and `score`: `head` and `layer` too, where the model has no such names of its own. */
+function ofPairs(outer: Scope): Scope {
+  const scope = newScope(outer);
+  for (const n of ["head", "layer"]) {
+    const own = outer.find(n);
+    if (own) scope.entries.set(n, own);
+  }
+  setInfo(scope);
+  return scope;
 }
 
 function predicateOf<K extends "mask" | "score">(cx: Context, b: Binding | undefined, kind: K, env: Env): (K extends "mask" ? MaskValue : ScoreValue) | null {

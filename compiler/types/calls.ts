@@ -146,6 +146,10 @@ export function coerce(cx: Context, v: Value, w: Wanted, at: Span, callee: strin
         return { kind: "layer", form: { kind: "sequence", layers: v.items.filter((i) => i.kind === "layer") }, span: at };
       }
       break;
+    case "mask":
+      // `head < 4 & causal`: a condition is a mask where one is asked for.
+      if (v.kind === "scalar" && v.expr.type === "bool") return { kind: "mask", expr: v.expr, text: cx.text(at) ?? "a condition", span: at, ...(v.clause ? { clause: v.clause } : {}) };
+      break;
     case "tensor":
       if (v.kind === "tensor" || v.kind === "weight" || v.kind === "int" || v.kind === "float" || v.kind === "bool" || v.kind === "absent" || (v.kind === "scalar" && cx.pair instanceof Map)) return v;
       return wrong(cx, v, "a tensor", w, at, callee);

@@ -117,8 +117,14 @@ function whenValue(cx: Context, e: WhenExpr, env: Env): Value {
   if (test && test.type === "bool") {
     const [x, y] = [evaluate(cx, e.value, inner(env)), evaluate(cx, e.otherwise, inner(env))];
     const [a, b] = [toScalar(x), toScalar(y)];
-    if (!a || !b) return poison;
-    if (a.type === b.type) return joined(cx, "when", scalar(S.select(test, a, b)), [{ value: c, span: e.condition.span }, { value: x, span: e.value.span }, { value: y, span: e.otherwise.span }], e.span);
+    if (!a || !b) {
+      const [wrong, at] = a ? [y, e.otherwise.span] : [x, e.value.span];
+      return wrong.kind === "poison" || (a === undefined && y.kind === "poison") ? poison : cx.report("E0202", `\`when\` over tokens gives conditions or numbers, and this is ${describe(wrong)}`, at);
+    }
+    // Two masks to choose from are a mask: `when head < 4 then causal else window(64)`.
+    const chosen = S.select(test, a, b);
+    const value: Value = x.kind === "mask" && y.kind === "mask" ? { kind: "mask", expr: chosen, text: cx.sources.get(e.span.source)?.text.slice(e.span.start, e.span.end).replace(/\s+/g, " ") ?? "when", span: e.span } : scalar(chosen);
+    if (a.type === b.type) return joined(cx, "when", value, [{ value: c, span: e.condition.span }, { value: x, span: e.value.span }, { value: y, span: e.otherwise.span }], e.span);
     if (a.type !== "bool" && b.type !== "bool") return scalar(S.select(test, S.unary("to_f32", a), S.unary("to_f32", b)));
     return cx.report("E0219", "one branch is a condition and the other a number", e.span);
   }

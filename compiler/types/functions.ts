@@ -123,7 +123,7 @@ export function scoreBody(cx: Context, decl: ScoreDecl, scope: Scope, at: Span):
 }
 
 /** `head` and `layer` may be read in masks and scores. */
-function setInfo(scope: Scope): void {
+export function setInfo(scope: Scope): void {
   for (const n of ["head", "layer"]) if (!scope.entries.has(n)) scope.set(n, scalar(S.name(n, "i32")), null, "builtin");
 }
 

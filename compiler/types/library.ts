@@ -12,7 +12,10 @@ export const folders: Readonly<Record<string, { readonly everyday: readonly stri
     everyday: ["causal", "document", "frames", "full", "hidden", "near", "prefix", "scales", "sees", "segment", "window", "within"],
     more: [],
   },
-  "std.scores": { everyday: ["alibi", "distance", "soft_cap"], more: [] },
+  "std.scores": {
+    everyday: ["alibi", "cosine", "distance", "relative", "soft_cap", "t5", "temperature"],
+    more: ["kerple", "log_length", "longer", "swin"],
+  },
 };
 
 /** Modules whose names need no `use`, in the order they are read: a file, or one name of a folder. */

@@ -250,7 +250,8 @@ class Emitter {
   }
 
   #storeHalf(text: string, value: string, pad: string): void {
-    if (this.#f16) return this.#line(`${pad}${text} = f16(clamp(${value}, -65504.0f, 65504.0f));`);
+    this.#helpers.add("f16");
+    if (this.#f16) return this.#line(`${pad}${text} = f16(h_f16(${value}));`);
     const { word, index } = this.#word(text, pad);
     const place = this.#names.bind("place");
     this.#helpers.add("bits");

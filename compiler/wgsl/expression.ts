@@ -14,11 +14,14 @@ export interface Scope {
 export type HelperName = "f16" | "half" | "bits" | "sigmoid" | "tanh" | "pow" | "mulhi";
 
 export const helperText: Readonly<Record<HelperName, string>> = {
-  // Out of range a conversion may give anything, so f16 is reached within its bounds only.
-  f16: "fn h_f16(x: f32) -> f32 { return quantizeToF16(clamp(x, -65504.0f, 65504.0f)); }",
+  // WGSL lets a conversion to f16 round either way, and gives anything out of range; quantizeToF16 truncates and flushes on some
+  // drivers. In bits it is one thing everywhere, and the conversion of the result is exact.
+  f16:
+    "fn h_f16(x: f32) -> f32 { let c = clamp(x, -65504.0f, 65504.0f); let b = bitcast<u32>(c); " +
+    "return select(bitcast<f32>((b + 0xfffu + ((b >> 13u) & 1u)) & 0xffffe000u), round(c * 16777216.0f) * 5.9604644775390625e-8f, abs(c) < 6.103515625e-5f); }",
   // Two halves a word, the even element low: element i of a word, and the bits of one element.
   half: "fn h_half(w: u32, i: i32) -> f32 { return unpack2x16float(w >> (u32(i & 1i) << 4u)).x; }",
-  bits: "fn h_bits(x: f32) -> u32 { return pack2x16float(vec2<f32>(clamp(x, -65504.0f, 65504.0f), 0.0f)) & 0xffffu; }",
+  bits: "fn h_bits(x: f32) -> u32 { return pack2x16float(vec2<f32>(h_f16(x), 0.0f)) & 0xffffu; }",
   sigmoid: "fn h_sigmoid(x: f32) -> f32 { return 1.0f / (1.0f + exp(-clamp(x, -80.0f, 80.0f))); }",
   // tanh(15) is 1 in f32; beyond it some drivers divide one overflow by another.
   tanh: "fn h_tanh(x: f32) -> f32 { return tanh(clamp(x, -15.0f, 15.0f)); }",

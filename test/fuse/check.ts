@@ -26,7 +26,7 @@ export const dispatchesOf = (p: Program): Dispatch[] => {
 export const namesOf = (p: Program): string[] => dispatchesOf(p).map((d) => d.kernel.name);
 
 export const array = (dtype: string, values: readonly number[]): TensorData =>
-  dtype === "f32" ? Float32Array.from(values) : dtype === "i32" ? Int32Array.from(values) : Uint32Array.from(values);
+  dtype === "f32" || dtype === "f16" ? Float32Array.from(values) : dtype === "i32" ? Int32Array.from(values) : Uint32Array.from(values);
 
 /** Runs both and compares every output and state; `tolerance` is relative to the largest element of a tensor. */
 export function check(graph: Graph, given: { inputs?: Numbers; state?: Numbers; lengths?: Lengths }, tolerance = 2e-5, options: ScheduleOptions & { readonly on?: readonly Target[] } = {}): void {

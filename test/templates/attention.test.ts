@@ -1,13 +1,15 @@
 // Attention forward and backward on both targets against the definition written out in double precision.
 
 import { afterAll, describe, expect, it } from "vitest";
-import { attendBackward } from "../../compiler/kernel/attention_backward.ts";
+import { attendBackward, attendDelta } from "../../compiler/kernel/attention_backward.ts";
 import { attendForward } from "../../compiler/kernel/attention_forward.ts";
+import { tileCount, tileTokens } from "../../compiler/kernel/attention_ranges.ts";
 import type { Target } from "../../compiler/kernel/kernel.ts";
 import { guaranteed, software } from "../../compiler/kernel/kernel.ts";
 import type { AttendSpec } from "../../compiler/kernel/templates.ts";
 import type { ScalarExpr } from "../../compiler/scalar/expr.ts";
 import { add, and, attr, binary, div, f32, i32, mul, name, sub, unary } from "../../compiler/scalar/expr.ts";
+import { tileFacts, tileTruth } from "../../compiler/scalar/tile_truth.ts";
 import { closeGpu } from "../gpu/run_program.ts";
 import type { Sizes } from "./harness.ts";
 import { axisOf, distance, randoms, Rig } from "./harness.ts";
@@ -31,6 +33,7 @@ const causalInSegment: Mask = {
   expr: and(binary("le", kPos, qPos), binary("eq", kSeg, qSeg)),
   see: (q, k, a, b) => k <= q && a === b,
 };
+const longCausal: Mask = { expr: binary("le", kPos, add(qPos, i32(20))), see: (q, k) => k <= q + 20 };
 /** The first queries see nothing at all. */
 const strictlyBefore: Mask = { expr: binary("lt", add(kPos, i32(3)), qPos), see: (q, k) => k + 3 < q };
 const nothing: Mask = { expr: binary("lt", kPos, i32(0)), see: () => false };
@@ -50,22 +53,22 @@ interface Case {
   readonly runtime?: readonly string[];
   readonly mask?: Mask;
   readonly score?: Score;
-  /** Hand delta from the query side to the key side. */
-  readonly delta?: boolean;
 }
 
 const cases: readonly Case[] = [
   { what: "no mask, whole blocks", sizes: { q: 32, k: 8, w: 4, v: 4 } },
-  { what: "causal, run-time lengths", sizes: { batch: 2, h: 3, q: 13, k: 13, w: 5, v: 7 }, outer: ["batch", "h"], runtime: ["batch", "q", "k"], mask: causal, delta: true },
+  { what: "causal, run-time lengths", sizes: { batch: 2, h: 3, q: 13, k: 13, w: 5, v: 7 }, outer: ["batch", "h"], runtime: ["batch", "q", "k"], mask: causal },
   { what: "one query, one key", sizes: { q: 1, k: 1, w: 3, v: 3 }, runtime: ["q", "k"] },
   { what: "one query, many keys", sizes: { q: 1, k: 37, w: 4, v: 6 }, runtime: ["q", "k"] },
   { what: "no keys", sizes: { q: 5, k: 0, w: 4, v: 4 }, runtime: ["q", "k"] },
   { what: "no queries", sizes: { q: 0, k: 6, w: 4, v: 4 }, runtime: ["q", "k"] },
-  { what: "grouped queries", sizes: { batch: 2, h: 2, g: 3, q: 9, k: 11, w: 4, v: 5 }, outer: ["batch", "h"], group: ["g"], runtime: ["batch", "q", "k"], mask: causal, delta: true },
+  { what: "grouped queries", sizes: { batch: 2, h: 2, g: 3, q: 9, k: 11, w: 4, v: 5 }, outer: ["batch", "h"], group: ["g"], runtime: ["batch", "q", "k"], mask: causal },
   { what: "queries that see nothing", sizes: { h: 2, q: 11, k: 10, w: 4, v: 4 }, outer: ["h"], runtime: ["q", "k"], mask: strictlyBefore },
-  { what: "nobody sees anything", sizes: { q: 6, k: 9, w: 4, v: 4 }, runtime: ["q", "k"], mask: nothing, delta: true },
+  { what: "nobody sees anything", sizes: { q: 6, k: 9, w: 4, v: 4 }, runtime: ["q", "k"], mask: nothing },
   { what: "segments and a score", sizes: { h: 2, q: 19, k: 19, w: 6, v: 6 }, outer: ["h"], runtime: ["q", "k"], mask: causalInSegment, score: capped },
-  { what: "a score without a mask", sizes: { q: 10, k: 12, w: 6, v: 4 }, runtime: ["q", "k"], score: capped, delta: true },
+  { what: "a score without a mask", sizes: { q: 10, k: 12, w: 6, v: 4 }, runtime: ["q", "k"], score: capped },
+  { what: "segments over several tiles", sizes: { h: 2, q: 70, k: 52, w: 4, v: 3 }, outer: ["h"], runtime: ["q", "k"], mask: causalInSegment },
+  { what: "keys in whole tiles", sizes: { q: 20, k: 48, w: 4, v: 3 }, runtime: ["q"], mask: longCausal },
   { what: "rows too wide for registers", sizes: { q: 5, k: 7, w: 300, v: 260 }, runtime: ["q", "k"], mask: causal },
 ];
 
@@ -127,8 +130,16 @@ function reference(c: Case, d: Data) {
   return { out, lse, dq, dk, dv };
 }
 
+/** The facts of tiles of one attribute, as the small dispatch before the attention makes them. */
+function ranges(values: Int32Array): Int32Array {
+  const tiles = Array.from({ length: Math.ceil(values.length / tileTokens) }, (_, i) => tileFacts({ x: values.subarray(i * tileTokens, (i + 1) * tileTokens) }));
+  return Int32Array.from(tiles.flatMap((f) => ["x.lo", "x.hi", "x.bits"].map((n) => f[n] ?? 0)));
+}
+
+const factsOf = (d: Data) => ({ "q.pos": ranges(d.qPos), "k.pos": ranges(d.kPos), "q.seg": ranges(d.qSeg), "k.seg": ranges(d.kSeg) });
+
 /** A rig with the tensors of an attention, and the spec over them. */
-function setUp(c: Case, target: Target) {
+function setUp(c: Case, target: Target, tiled: boolean) {
   const rig = new Rig();
   const runtime = new Set(c.runtime ?? []);
   const axis = (n: string) => axisOf(n, c.sizes, runtime);
@@ -142,53 +153,67 @@ function setUp(c: Case, target: Target) {
     ...(c.mask ? { mask: c.mask.expr } : {}), ...(c.score ? { score: c.score.expr } : {}),
     qAttr: { pos: rig.input("qPos", [query], "i32"), seg: rig.input("qSeg", [query], "i32") },
     kAttr: { pos: rig.input("kPos", [key], "i32"), seg: rig.input("kSeg", [key], "i32") },
+    ...(tiled && c.mask ? { tiles: { truth: tileTruth(c.mask.expr), fact: (b, side, fact, _, tile) => {
+      const [name = "", what = ""] = fact.split(".");
+      const axes = [{ name: "tile", size: tileCount((side === "q" ? query : key).size) }, { name: "fact", size: i32(3) }];
+      return rig.input(`${side}.${name}`, axes, "i32")(b, { tile, fact: i32(["lo", "hi", "bits"].indexOf(what)) });
+    } } } : {}),
   };
   return { rig, runtime, spec, rows, target };
 }
 
-async function checkForward(c: Case, target: Target, gpu = false): Promise<void> {
-  const { rig, runtime, spec, rows } = setUp(c, target);
+async function checkForward(c: Case, target: Target, tiled: boolean, gpu = false): Promise<void> {
+  const { rig, runtime, spec, rows } = setUp(c, target, tiled);
   const shape = attendForward(rig.parts, { ...spec, out: rig.output("out", [...rows, spec.value]), lse: rig.output("lse", rows) }, target);
   const d = dataOf(c);
-  const got = await rig.run(shape, { ...d }, c.sizes, runtime, target, gpu);
+  const got = await rig.run(shape, { ...d, ...factsOf(d) }, c.sizes, runtime, target, gpu);
   const want = reference(c, d);
   expect(distance(got["out"], want.out)).toBeLessThan(3e-5);
   expect(distance(got["lse"], want.lse)).toBeLessThan(3e-5);
 }
 
-async function checkBackward(c: Case, target: Target, gpu = false): Promise<void> {
+async function checkBackward(c: Case, target: Target, tiled: boolean, gpu = false): Promise<void> {
   const d = dataOf(c);
   const want = reference(c, d);
-  const data = { ...d, out: Float32Array.from(want.out), lse: Float32Array.from(want.lse) };
-  const queries = setUp(c, target);
-  const given = (s: ReturnType<typeof setUp>) => ({
-    out: s.rig.input("out", [...s.rows, s.spec.value]), lse: s.rig.input("lse", s.rows), dout: s.rig.input("dout", [...s.rows, s.spec.value]),
-  });
-  const querySide = attendBackward(queries.rig.parts, {
-    ...queries.spec, ...given(queries), dq: queries.rig.output("dq", [...queries.rows, queries.spec.width]),
-    ...(c.delta ? { deltaSink: queries.rig.output("delta", queries.rows) } : {}),
+  const data = { ...d, ...factsOf(d), out: Float32Array.from(want.out), lse: Float32Array.from(want.lse) };
+  const sums = setUp(c, target, tiled);
+  const deltaShape = attendDelta(sums.rig.parts, {
+    rows: sums.rows, value: sums.spec.value, out: sums.rig.input("out", [...sums.rows, sums.spec.value]), dout: sums.rig.input("dout", [...sums.rows, sums.spec.value]),
+    delta: sums.rig.output("delta", sums.rows),
   }, target);
-  const first = await queries.rig.run(querySide, data, c.sizes, queries.runtime, target, gpu);
+  const { delta = new Float32Array() } = await sums.rig.run(deltaShape, data, c.sizes, sums.runtime, target, gpu);
+  const given = (s: ReturnType<typeof setUp>) => ({
+    ...s.spec, lse: s.rig.input("lse", s.rows), dout: s.rig.input("dout", [...s.rows, s.spec.value]), delta: s.rig.input("delta", s.rows),
+  });
+  const queries = setUp(c, target, tiled);
+  const querySide = attendBackward(queries.rig.parts, { ...given(queries), dq: queries.rig.output("dq", [...queries.rows, queries.spec.width]) }, target);
+  const first = await queries.rig.run(querySide, { ...data, delta }, c.sizes, queries.runtime, target, gpu);
   expect(distance(first["dq"], want.dq)).toBeLessThan(1e-4);
-  const keys = setUp(c, target);
+  const keys = setUp(c, target, tiled);
   const keySide = attendBackward(keys.rig.parts, {
-    ...keys.spec, ...given(keys),
+    ...given(keys),
     dk: keys.rig.output("dk", [...keys.spec.outer, keys.spec.key, keys.spec.width]),
     dv: keys.rig.output("dv", [...keys.spec.outer, keys.spec.key, keys.spec.value]),
-    ...(c.delta ? { delta: keys.rig.input("delta", keys.rows) } : {}),
   }, target);
-  const second = await keys.rig.run(keySide, { ...data, ...(c.delta ? { delta: first["delta"] as Float32Array } : {}) }, c.sizes, keys.runtime, target, gpu);
+  const second = await keys.rig.run(keySide, { ...data, delta }, c.sizes, keys.runtime, target, gpu);
   expect(distance(second["dk"], want.dk)).toBeLessThan(1e-4);
   expect(distance(second["dv"], want.dv)).toBeLessThan(1e-4);
 }
 
+const masked = cases.filter((c) => c.mask);
+
 describe.each([software, guaranteed])("attention on the $name target", (target) => {
-  it.each(cases)("forward: $what", (c) => checkForward(c, target));
-  it.each(cases)("backward: $what", (c) => checkBackward(c, target));
+  it.each(cases)("forward, pair by pair: $what", (c) => checkForward(c, target, false));
+  it.each(cases)("backward, pair by pair: $what", (c) => checkBackward(c, target, false));
+  it.each(masked)("forward, by tiles: $what", (c) => checkForward(c, target, true));
+  it.each(masked)("backward, by tiles: $what", (c) => checkBackward(c, target, true));
 });
 
 describe("attention on the adapter", () => {
   const small = cases[1] as Case;
-  it.each([software, guaranteed])("forward for $name", (target) => checkForward(small, target, true));
-  it.each([software, guaranteed])("backward for $name", (target) => checkBackward(small, target, true));
+  const segments = cases.find((c) => c.mask === causalInSegment) as Case;
+  it.each([software, guaranteed])("forward for $name", (target) => checkForward(small, target, false, true));
+  it.each([software, guaranteed])("backward for $name", (target) => checkBackward(small, target, false, true));
+  it.each([software, guaranteed])("forward by tiles for $name", (target) => checkForward(segments, target, true, true));
+  it.each([software, guaranteed])("backward by tiles for $name", (target) => checkBackward(segments, target, true, true));
 });

@@ -1,0 +1,183 @@
+// A MaskReport as a drawing: rectangles and lines of text at places, in units of which a letter is 6 wide. svg.ts and the PNG of
+// the command draw the same. In: a report. Out: shapes with the names of their colours; a theme says what those are.
+// Each picture: title, mask, axes with spans named and bracketed, cells by the stream of their key, tiles, a legend, the facts.
+
+import type { MaskPicture, MaskReport } from "./explain.ts";
+import type { TokenSpan } from "./spans.ts";
+import { factsOf, headsText, layersText, placeOf, spansOf, streamsOf } from "./spans.ts";
+
+/** `stream0` … `stream5` are taken in turn by the streams of a picture. */
+export type Ink = "ground" | "panel" | "text" | "faint" | "tile" | "skipped" | "stream0" | "stream1" | "stream2" | "stream3" | "stream4" | "stream5";
+
+export type Shape =
+  | { readonly kind: "rect"; readonly x: number; readonly y: number; readonly w: number; readonly h: number; readonly ink: Ink }
+  /** `x`, `y` is the left end of the base line, or with `end` its right end; turned text runs upwards from there. */
+  | { readonly kind: "text"; readonly x: number; readonly y: number; readonly text: string; readonly size: 1 | 2; readonly ink: Ink; readonly end?: boolean; readonly turned?: boolean };
+
+export interface Drawing {
+  readonly width: number;
+  readonly height: number;
+  readonly title: string;
+  readonly shapes: readonly Shape[];
+}
+
+export const LETTER = 6;
+const LINE = 14;
+const MARGIN = 20;
+const GAP = 36;
+/** Cells are this large, or smaller so that a long sample stays a page. */
+const CELL = 12;
+const PAGE = 720;
+
+export const inkOf = (streams: readonly string[], stream: string | null): Ink => (stream === null ? "faint" : `stream${(Math.max(0, streams.indexOf(stream)) % 6) as 0 | 1 | 2 | 3 | 4 | 5}`);
+
+export function drawingOf(report: MaskReport): Drawing {
+  const shapes: Shape[] = [];
+  let y = MARGIN;
+  let width = 200;
+  for (const t of report.tasks) {
+    for (const p of t.pictures) {
+      const block = picture(p, `${report.model}, task ${t.task}`, y);
+      shapes.push(...block.shapes);
+      width = Math.max(width, block.right);
+      y = block.bottom + GAP;
+    }
+  }
+  if (shapes.length === 0) {
+    shapes.push(text(MARGIN, y + LINE, `model ${report.model} has no attention and no mask`));
+    y += 2 * LINE + GAP;
+    width = 500;
+  }
+  return { width: width + MARGIN, height: y - GAP + MARGIN, title: `Masks of ${report.model}`, shapes: [{ kind: "rect", x: 0, y: 0, w: width + MARGIN, h: y - GAP + MARGIN, ink: "ground" }, ...shapes] };
+}
+
+const text = (x: number, y: number, value: string, over: Partial<Extract<Shape, { kind: "text" }>> = {}): Shape => ({ kind: "text", x, y, text: value, size: 1, ink: "text", ...over });
+
+const long = (value: string): number => [...value].length * LETTER;
+
+function picture(p: MaskPicture, title: string, top: number): { shapes: Shape[]; right: number; bottom: number } {
+  const shapes: Shape[] = [];
+  const streams = streamsOf(p);
+  const spans = spansOf(p.tokens);
+  const n = p.tokens.length;
+  const cell = Math.max(1, Math.min(CELL, Math.floor(PAGE / Math.max(1, n))));
+  const places = cell >= 10 ? Math.max(0, ...p.tokens.map((t) => long(placeOf(t)))) : 0;
+  const names = Math.max(0, ...spans.map((s) => long(s.label)));
+  const bracket = 10;
+  const left = MARGIN + names + 6 + bracket + places + 6;
+
+  let y = top + 2 * LETTER + 4;
+  shapes.push(text(MARGIN, y, title, { size: 2 }));
+  y += LINE + 4;
+  const about = [`${layersText(p)}, ${headsText(p)}`, ...wrapped(`mask ${p.mask}`), ...p.scores.flatMap((s) => wrapped(`score ${s}`))];
+  for (const line of about) {
+    shapes.push(text(MARGIN, y, line));
+    y += LINE;
+  }
+  const gridTop = y + 6 + names + bracket;
+  const side = n * cell;
+  shapes.push({ kind: "rect", x: left, y: gridTop, w: side, h: side, ink: "panel" });
+  shapes.push(...skipped(p, left, gridTop, cell), ...visible(p, streams, left, gridTop, cell), ...tiles(p, left, gridTop, cell));
+  shapes.push(...axes(spans, streams, left, gridTop, cell));
+  if (places > 0) p.tokens.forEach((t, i) => shapes.push(text(left - 5, gridTop + i * cell + cell - 2, placeOf(t), { end: true, ink: "faint" })));
+
+  y = gridTop + side + LINE + 10;
+  const legend = legendOf(p, streams, y);
+  shapes.push(...legend.shapes);
+  y += LINE + 2;
+  const facts = factsOf(p).map(([name, fact]) => `${name.padEnd(7)}${fact}`);
+  for (const line of facts) {
+    shapes.push(text(MARGIN, y, line));
+    y += LINE;
+  }
+  const right = Math.max(left + side, legend.right, MARGIN + 2 * long(title), ...[...about, ...facts].map((l) => MARGIN + long(l)));
+  return { shapes, right, bottom: y - LINE };
+}
+
+/** Long masks in lines of at most 100 letters, broken at spaces. */
+function wrapped(value: string): string[] {
+  const lines: string[] = [];
+  let line = "";
+  for (const word of value.split(" ")) {
+    if (line !== "" && line.length + word.length > 100) {
+      lines.push(line);
+      line = "  ";
+    }
+    line += `${line.trim() === "" ? "" : " "}${word}`;
+  }
+  return [...lines, line];
+}
+
+/** One rectangle for neighbours in a row that are alike. */
+function visible(p: MaskPicture, streams: readonly string[], left: number, top: number, cell: number): Shape[] {
+  const out: Shape[] = [];
+  const gap = cell >= 6 ? 1 : 0;
+  p.visible.forEach((row, i) => {
+    for (let j = 0; j < row.length; ) {
+      const stream = p.tokens[j]?.stream ?? null;
+      let end = j + 1;
+      while (gap === 0 && end < row.length && row[end] === row[j] && (p.tokens[end]?.stream ?? null) === stream) end++;
+      if (row[j] === "1") out.push({ kind: "rect", x: left + j * cell, y: top + i * cell, w: (end - j) * cell - gap, h: cell - gap, ink: inkOf(streams, stream) });
+      j = end;
+    }
+  });
+  return out;
+}
+
+function skipped(p: MaskPicture, left: number, top: number, cell: number): Shape[] {
+  const n = p.tokens.length;
+  const { queries, keys } = p.tile;
+  return p.tile.classes.flatMap((line, i) => [...line].flatMap((c, j): Shape[] => (c === "."
+    ? [{ kind: "rect", x: left + j * keys * cell, y: top + i * queries * cell, w: Math.min(keys, n - j * keys) * cell, h: Math.min(queries, n - i * queries) * cell, ink: "skipped" }]
+    : [])));
+}
+
+/** Lines between tiles, where tiles are large enough for lines. */
+function tiles(p: MaskPicture, left: number, top: number, cell: number): Shape[] {
+  const side = p.tokens.length * cell;
+  const out: Shape[] = [];
+  if (Math.min(p.tile.queries, p.tile.keys) * cell < 6) return out;
+  for (let at = p.tile.keys * cell; at < side; at += p.tile.keys * cell) out.push({ kind: "rect", x: left + at - 1, y: top, w: 1, h: side, ink: "tile" });
+  for (let at = p.tile.queries * cell; at < side; at += p.tile.queries * cell) out.push({ kind: "rect", x: left, y: top + at - 1, w: side, h: 1, ink: "tile" });
+  return out;
+}
+
+/** Spans bracketed and named beside the rows and, turned, above the columns; names that would overlap are left out. */
+function axes(spans: readonly TokenSpan[], streams: readonly string[], left: number, top: number, cell: number): Shape[] {
+  const out: Shape[] = [];
+  const places = left;
+  let free = -Infinity;
+  const rowLeft = MARGIN + Math.max(0, ...spans.map((s) => long(s.label)));
+  for (const s of [...spans].sort((a, b) => b.count - a.count || a.start - b.start)) {
+    const ink = inkOf(streams, s.stream);
+    const [from, size] = [s.start * cell, s.count * cell - (cell >= 6 ? 1 : 0)];
+    out.push({ kind: "rect", x: rowLeft + 6, y: top + from, w: 3, h: Math.max(1, size), ink });
+    out.push({ kind: "rect", x: places + from, y: top - 6, w: Math.max(1, size), h: 3, ink });
+  }
+  for (const s of spans) {
+    const middle = (s.start + s.count / 2) * cell;
+    if (middle - free < 9) continue;
+    free = middle;
+    out.push(text(rowLeft, top + Math.round(middle) + 4, s.label, { end: true }));
+    out.push(text(places + Math.round(middle) + 4, top - 10, s.label, { turned: true }));
+  }
+  return out;
+}
+
+function legendOf(p: MaskPicture, streams: readonly string[], y: number): { shapes: Shape[]; right: number } {
+  const shapes: Shape[] = [];
+  let x = MARGIN;
+  const add = (ink: Ink | null, label: string): void => {
+    if (ink !== null) {
+      shapes.push({ kind: "rect", x, y: y - 8, w: 9, h: 9, ink });
+      x += 13;
+    }
+    shapes.push(text(x, y, label, { ink: "faint" }));
+    x += long(label) + 14;
+  };
+  add(null, "rows look, columns are looked at");
+  for (const s of streams) add(inkOf(streams, s), `${s} seen`);
+  if (p.tile.empty > 0) add("skipped", "empty tile");
+  if (p.tokens.some((t) => t.role === "predict")) add(null, "* predicted");
+  return { shapes, right: x };
+}

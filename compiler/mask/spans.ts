@@ -1,0 +1,87 @@
+// How a picture's tokens are named on its axes, and numbers as a reader wants them. In: a MaskPicture. Out: spans and short texts.
+
+import type { MaskPicture, PictureToken } from "./explain.ts";
+
+/** Tokens that belong together on an axis: one item of one document, or the padding. */
+export interface TokenSpan {
+  /** `<bos>`, `caption`, `picture*` where it is predicted. */
+  readonly label: string;
+  readonly start: number;
+  readonly count: number;
+  readonly stream: string | null;
+}
+
+export function spansOf(tokens: readonly PictureToken[]): TokenSpan[] {
+  const out: { label: string; start: number; count: number; stream: string | null; key: string }[] = [];
+  tokens.forEach((t, i) => {
+    const key = `${t.role}|${t.attributes["doc"] ?? 0}|${t.attributes["span"] ?? 0}`;
+    const last = out[out.length - 1];
+    if (last?.key === key) last.count++;
+    else out.push({ label: nameOf(t), start: i, count: 1, stream: t.stream, key });
+  });
+  return out.map(({ key: _, ...span }) => span);
+}
+
+const nameOf = (t: PictureToken): string => `${t.role === "padding" ? "pad" : (t.field ?? t.label)}${t.role === "predict" ? "*" : ""}`;
+
+/** What is between the brackets of a label: `2`, or `1,0` on a grid; nothing for a literal. */
+export const placeOf = (t: PictureToken): string => (t.role === "literal" ? "" : (/\[(.*)\]$/.exec(t.label)?.[1] ?? ""));
+
+/** Streams of the tokens in the order of their first token. */
+export const streamsOf = (p: MaskPicture): string[] => [...new Set(p.tokens.flatMap((t) => (t.stream === null ? [] : [t.stream])))];
+
+/** `layers 0-2`, `layers 0, 2, 4`, `no layer`. */
+export function layersText(p: MaskPicture): string {
+  if (p.layers.length === 0) return "no layer attends";
+  return `${p.layers.length === 1 ? "layer" : "layers"} ${ranges(p.layers)}`;
+}
+
+export const headsText = (p: MaskPicture): string => (p.heads === "all" ? "all heads" : `${p.heads.length === 1 ? "head" : "heads"} ${ranges(p.heads)}`);
+
+/** `0-3, 6`: numbers in order, runs of three and more joined. */
+export function ranges(numbers: readonly number[]): string {
+  const runs: [number, number][] = [];
+  for (const n of numbers) {
+    const last = runs[runs.length - 1];
+    if (last && last[1] + 1 === n) last[1] = n;
+    else runs.push([n, n]);
+  }
+  return runs.map(([a, b]) => (a === b ? String(a) : `${a}${b - a === 1 ? ", " : "-"}${b}`)).join(", ");
+}
+
+/** A share in whole per cent; what is not quite none or all is never said to be. */
+export function share(part: number, all: number): string {
+  if (all === 0 || part === 0) return "0%";
+  const percent = Math.round((100 * part) / all);
+  return percent === 0 ? "under 1%" : percent === 100 && part < all ? "over 99%" : `${percent}%`;
+}
+
+/** `20.5 Mflop` */
+export function flopsText(n: number): string {
+  const units = ["flop", "kflop", "Mflop", "Gflop", "Tflop"];
+  let unit = 0;
+  let value = n;
+  while (value >= 1000 && unit < units.length - 1) {
+    value /= 1000;
+    unit++;
+  }
+  return `${unit === 0 ? value : value.toPrecision(3)} ${units[unit] ?? ""}`;
+}
+
+/** What is visible and what it costs, a line a fact: name and text. */
+export function factsOf(p: MaskPicture): (readonly [string, string])[] {
+  const { tile, pairs, flops } = p;
+  const all = tile.empty + tile.full + tile.mixed;
+  const size = tile.queries === tile.keys ? `${tile.queries} x ${tile.keys}` : `${tile.queries} queries x ${tile.keys} keys`;
+  const facts: [string, string][] = [
+    ["pairs", `${pairs.visible} of ${pairs.all} visible, ${share(pairs.visible, pairs.all)}`],
+    ["tiles", `${all} of ${size} tokens: ${share(tile.empty, all)} empty, ${share(tile.full, all)} full, ${share(tile.mixed, all)} mixed`],
+  ];
+  if (tile.kernel && tile.kernel.empty !== tile.empty) facts.push(["kernel", `skips ${share(tile.kernel.empty, all)} of the tiles (${share(tile.empty, all)} possible)`]);
+  if (tile.kernel && tile.kernel.full !== tile.full) facts.push(["kernel", `leaves the test out of ${share(tile.kernel.full, all)} of the tiles (${share(tile.full, all)} possible)`]);
+  if (flops.dense > 0) {
+    const possible = flops.done === flops.possible ? "" : ` (${share(flops.dense - flops.possible, flops.dense)} possible)`;
+    facts.push(["work", `${flopsText(flops.done)} of ${flopsText(flops.dense)} of attention forward: ${share(flops.dense - flops.done, flops.dense)} saved${possible}`]);
+  }
+  return facts;
+}
