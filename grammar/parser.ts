@@ -416,7 +416,13 @@ export class HeddleParser extends CstParser {
 
   taskElement: Rule = this.RULE("taskElement", () => {
     this.OR([
-      { ALT: () => this.CONSUME(t.LiteralToken) },
+      {
+        ALT: () => {
+          this.CONSUME(t.LiteralToken);
+          // `<eos>(turn: 1)` sets an attribute; `<sep> (given …)` is followed by a group.
+          this.OPTION({ GATE: () => this.LA(1).tokenType === t.LParen && this.LA(3).tokenType === t.Colon, DEF: () => this.SUBRULE(this.args) });
+        },
+      },
       { ALT: () => this.SUBRULE(this.taskSegment) },
       { ALT: () => this.SUBRULE(this.taskGroup) },
       { ALT: () => this.SUBRULE(this.taskRepeat) },

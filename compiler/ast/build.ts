@@ -215,8 +215,9 @@ export class Builder {
     if (child === undefined) return undefined;
     const span = spanAt(this.b, at);
     if (!isNode(child)) {
-      const name: Ident = { kind: "ident", text: child.image.slice(1, -1), span: { ...span, start: span.start + 1, end: span.end - 1 } };
-      return { kind: "literal_token", name, span };
+      const name: Ident = { kind: "ident", text: child.image.slice(1, -1), span: { ...span, start: span.start + 1, end: span.start + child.image.length - 1 } };
+      const args = node(at, "args");
+      return { kind: "literal_token", name, args: args === undefined ? [] : argsOf(this.b, args), span };
     }
     switch (child.name) {
       case "taskSegment":

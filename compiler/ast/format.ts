@@ -253,7 +253,7 @@ class Printer {
   private element(one: TaskElement, indent: string): string {
     switch (one.kind) {
       case "literal_token":
-        return `<${one.name.text}>`;
+        return `<${one.name.text}>${one.args.length === 0 ? "" : `(${this.expr.args(one.args, indent)})`}`;
       case "segment":
         return `${one.role} ${this.modifiers(one.modifiers, indent)}${one.stream.text}${one.args.length === 0 ? "" : `(${this.expr.args(one.args, indent)})`}`;
       case "group":

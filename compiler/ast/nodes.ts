@@ -340,6 +340,8 @@ export type TaskElement = TaskLiteral | TaskSegment | TaskGroup | TaskRepeat | T
 export interface TaskLiteral {
   readonly kind: "literal_token";
   readonly name: Ident;
+  /** `<eos>(turn: 1)`: attributes, by name. */
+  readonly args: readonly Arg[];
   readonly span: Span;
 }
 

@@ -57,7 +57,10 @@ function elements(p: Place, all: readonly TaskElement[], from: Inherited): TaskI
     switch (e.kind) {
       case "literal_token": {
         const special = p.specials.find((s) => s.name === e.name.text);
-        return [{ kind: "literal", name: e.name.text, id: special?.id ?? 0, drop: from.drop, dropGroup: from.group, span: e.span }];
+        const surplus = e.args.find((a) => !a.name);
+        if (surplus) p.cx.report("E0210", "a literal token holds nothing", surplus.span, { help: "only attributes are set here, by name: `<eos>(turn: 1)`" });
+        const attributes = e.args.length > 0 ? { attributes: attributesSet(p, e.args) } : {};
+        return [{ kind: "literal", name: e.name.text, id: special?.id ?? 0, ...attributes, drop: from.drop, dropGroup: from.group, span: e.span }];
       }
       case "segment": return segment(p, e, from);
       case "group": {

@@ -89,7 +89,8 @@ const segment: fc.Arbitrary<TaskElement> = fc.record({
 });
 const layout = fc.letrec<{ element: TaskElement; elements: TaskElement[] }>((tie) => ({
   element: fc.oneof({ maxDepth: 3 },
-    fc.constant<TaskElement>({ kind: "literal_token", name: { kind: "ident", text: "boi", span }, span }),
+    fc.constant<TaskElement>({ kind: "literal_token", name: { kind: "ident", text: "boi", span }, args: [], span }),
+    all.expr.map((value): TaskElement => ({ kind: "literal_token", name: { kind: "ident", text: "eos", span }, args: [{ kind: "arg", name: { kind: "ident", text: "turn", span }, value, span }], span })),
     segment,
     fc.record({ kind: fc.constant("repeat_elements" as const), elements: tie("elements"), span: fc.constant(span) }),
     fc.record({
