@@ -37,7 +37,7 @@ export const namesOf = (folder: string): readonly string[] | undefined => {
 
 /** What the library has beyond the names that need no `use`: the module of each. */
 const elsewhere: ReadonlyMap<string, string> = new Map([
-  ...["decoder_block", "mlp_block", "adaln_block"].map((n) => [n, "std.blocks"] as const),
+  ...["decoder_block", "mlp_block", "adaln_block", "cross_block"].map((n) => [n, "std.blocks"] as const),
   ...Object.entries(folders).flatMap(([folder, f]) => f.more.map((n) => [n, folder] as const)),
 ]);
 
