@@ -109,7 +109,8 @@ export function scoreBody(cx: Context, decl: ScoreDecl, scope: Scope, at: Span):
   if (q) bind(cx, scope, q, { kind: "subject", side: "q" }, "input", "token");
   if (k) bind(cx, scope, k, { kind: "subject", side: "k" }, "input", "token");
   setInfo(scope);
-  const tables = new Map<string, ScoreTable>();
+  // A score inside another may be given what that one reads.
+  const tables = new Map<string, ScoreTable>(cx.pair instanceof Map ? cx.pair : []);
   const v = onPair(cx, tables, () => cx.evaluate.expr(cx, decl.body, { scope, path: "", exact: false, inForward: false }));
   if (v.kind === "poison") return poison;
   if (v.kind === "score") return v;
