@@ -6,13 +6,13 @@ import type { BinaryOp, Builtin, ScalarExpr, ScalarType, UnaryOp } from "./expr.
 export const scalarTypes: readonly ScalarType[] = ["f32", "i32", "u32", "bool"];
 export const unaryOps: readonly UnaryOp[] = [
   "neg", "abs", "exp", "log", "sqrt", "rsqrt", "tanh", "sigmoid", "sin", "cos", "floor", "not",
-  "to_f32", "to_i32", "to_u32", "bits_f32", "bits_u32",
+  "to_f32", "to_f16", "to_i32", "to_u32", "bits_f32", "bits_u32",
 ];
 export const binaryOps: readonly BinaryOp[] = [
   "add", "sub", "mul", "div", "mod", "min", "max", "pow", "eq", "ne", "lt", "le", "and", "or", "xor", "shl", "shr", "mulhi",
 ];
 const builtins: readonly Builtin[] = ["group.x", "group.y", "group.z", "lane.x", "lane.y", "lane.z"];
-const casts: Partial<Record<UnaryOp, ScalarType>> = { to_f32: "f32", to_i32: "i32", to_u32: "u32", bits_f32: "f32", bits_u32: "u32" };
+const casts: Partial<Record<UnaryOp, ScalarType>> = { to_f32: "f32", to_f16: "f32", to_i32: "i32", to_u32: "u32", bits_f32: "f32", bits_u32: "u32" };
 
 export const readExpr = (text: string): ScalarExpr => {
   const c = new Cursor(text);

@@ -57,7 +57,7 @@ export function planOf(program: Program, target: Target): Plan {
   for (const t of program.tensors) {
     if (t.kind !== "state") continue;
     const [name = "", ...rest] = t.name.split("/");
-    const size = evalSize(t.size, {});
+    const size = evalSize(t.size, { batch: 1, t: 7, s: 7 });
     const old = buffers.get(name) ?? { name, dtype: t.dtype, size: 0, fields: [] };
     const offset = old.size as number;
     buffers.set(name, { ...old, size: offset + size, fields: rest.length === 0 ? [] : [...old.fields, { name: rest.join("/"), shape: [size], axes: ["n"], offset }] });
