@@ -39,7 +39,7 @@ export interface MaskOptions {
 /** Longer samples are more than a picture can show, and their pairs more than a moment's work. */
 const MOST = 2048;
 const TEXT = 6;
-const PATCHES = 64;
+const PATCHES = 16;
 
 export async function explainMask(model: Model, checked: Checked, options: MaskOptions): Promise<void> {
   const files = [options.svg, options.png].filter((f) => f !== undefined);
@@ -52,7 +52,7 @@ export async function explainMask(model: Model, checked: Checked, options: MaskO
   if (!options.json && files.length === 0) process.stdout.write(textOf(made));
 }
 
-const textOf = (made: MaskReport): string => reportText(made, { columns: process.stdout.columns ?? 100, colour: takesColour(process.stdout, process.env) });
+const textOf = (made: MaskReport): string => reportText(made, { columns: process.stdout.columns ?? (Number(process.env.COLUMNS) || 100), colour: takesColour(process.stdout, process.env) });
 
 const wrong = (code: string, message: string, help?: string): HeddleError => new HeddleError({ code, message, ...(help === undefined ? {} : { help }), exit: 2 });
 
@@ -109,7 +109,7 @@ function sampleOf(model: Model, options: MaskOptions): SampleOptions {
 function maskOf(model: Model, checked: Checked, text: string | undefined): { mask?: Predicate } {
   if (text === undefined) return {};
   const source = makeSource("--mask", text);
-  const asked = askedMask(model, source);
+  const asked = askedMask(model, source, checked.sources);
   report({ diagnostics: asked.diagnostics, sources: (name) => (name === source.path ? source : checked.sources(name)) }, false);
   if (!asked.mask || hasErrors(asked.diagnostics)) throw new Exit(EXIT.failed);
   return { mask: asked.mask };

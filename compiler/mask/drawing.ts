@@ -4,7 +4,7 @@
 
 import type { MaskPicture, MaskReport } from "./explain.ts";
 import type { TokenSpan } from "./spans.ts";
-import { factsOf, headsText, layersText, placeOf, spansOf, streamsOf } from "./spans.ts";
+import { factsOf, placeOf, spansOf, streamsOf, whereText } from "./spans.ts";
 
 /** `stream0` … `stream5` are taken in turn by the streams of a picture. */
 export type Ink = "ground" | "panel" | "text" | "faint" | "tile" | "skipped" | "stream0" | "stream1" | "stream2" | "stream3" | "stream4" | "stream5";
@@ -69,7 +69,7 @@ function picture(p: MaskPicture, title: string, top: number): { shapes: Shape[];
   let y = top + 2 * LETTER + 4;
   shapes.push(text(MARGIN, y, title, { size: 2 }));
   y += LINE + 4;
-  const about = [`${layersText(p)}, ${headsText(p)}`, ...wrapped(`mask ${p.mask}`), ...p.scores.flatMap((s) => wrapped(`score ${s}`))];
+  const about = [whereText(p), ...wrapped(`mask ${p.mask}`), ...p.scores.flatMap((s) => wrapped(`score ${s}`))];
   for (const line of about) {
     shapes.push(text(MARGIN, y, line));
     y += LINE;

@@ -75,6 +75,26 @@ function withFormulas(model: Model, attributes: Readonly<Record<string, number>>
   return out;
 }
 
+/** An image that the example shows a corner of. */
+export interface CroppedField {
+  readonly field: string;
+  readonly rows: number;
+  readonly cols: number;
+  readonly of: { readonly rows: number; readonly cols: number };
+}
+
+export function croppedFields(model: Model, task: Task, options: SampleOptions = {}): CroppedField[] {
+  const out = new Map<string, CroppedField>();
+  for (const item of flat(task.items)) {
+    const t = item.kind === "literal" ? undefined : model.streams.find((s) => s.name === item.stream)?.tokenizer;
+    if (item.kind === "literal" || t?.kind !== "patches") continue;
+    const { count, cols } = sizeOf(model, item, options);
+    const of = { rows: t.height / t.patch, cols: t.width / t.patch };
+    if (count < of.rows * of.cols) out.set(item.field, { field: item.field, rows: count / cols, cols, of });
+  }
+  return [...out.values()];
+}
+
 export function exampleOf(model: Model, task: Task, options: SampleOptions = {}): ExampleToken[] {
   const out: ExampleToken[] = [];
   for (let doc = 0; doc < (options.documents ?? 1); doc++) oneDocument(model, task, options, doc, out);

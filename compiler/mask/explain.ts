@@ -6,12 +6,12 @@ import { printExpr } from "../scalar/print.ts";
 import { and, attr, binary, children, i32, mapExpr } from "../scalar/expr.ts";
 import type { ScalarExpr } from "../scalar/expr.ts";
 import type { Attention, Model, Predicate, Task } from "../types/model.ts";
-import type { ExampleToken, SampleOptions } from "./example.ts";
-import { exampleOf } from "./example.ts";
+import type { CroppedField, ExampleToken, SampleOptions } from "./example.ts";
+import { croppedFields, exampleOf } from "./example.ts";
 import { headMasks } from "./heads.ts";
 import { cacheSoundness } from "./soundness.ts";
 import type { TileCounts } from "./tiles.ts";
-import { countTiles, pairsIn, tileClasses, visibleRows } from "./tiles.ts";
+import { analysedTiles, countTiles, pairsIn, tileClasses, visibleRows } from "./tiles.ts";
 
 export interface MaskReport {
   readonly kind: "heddle.mask";
@@ -42,6 +42,8 @@ export interface MaskPicture {
   /** Scores that change the logits of what is visible, as the spec has them. */
   readonly scores: readonly string[];
   readonly tokens: readonly PictureToken[];
+  /** Images of which the tokens are the upper left corner. */
+  readonly cropped: readonly CroppedField[];
   /** A string a query, a character a key: `1` where the query may attend to the key, else `0`. */
   readonly visible: readonly string[];
   readonly tile: PictureTiles;
@@ -74,20 +76,21 @@ export interface PictureTiles extends TileCounts {
   /** A string a row of tiles: `.` empty, `#` full, `+` mixed. */
   readonly classes: readonly string[];
   /** The same as the kernels' analysis decides it from the attributes of a tile; it may call a tile mixed that is not. */
-  readonly kernel: TileCounts | null;
+  readonly kernel: TileCounts;
 }
 
 export interface ReportOptions extends SampleOptions {
   readonly task?: string;
   readonly layer?: number;
   readonly head?: number;
-  /** Tokens of a tile, in both directions. */
+  /** Tokens of a tile, in both directions; that of the kernels, or less where the sample is short. */
   readonly tile?: number;
   /** Drawn in place of the mask of every attention. */
   readonly mask?: Predicate;
 }
 
-const TILE = 4;
+/** Tokens of a tile of the kernels: compiler/kernel/attention_ranges.ts. */
+export const KERNEL_TILE = 16;
 const sameDocument = binary("eq", attr("q", "doc"), attr("k", "doc"));
 
 export function maskReport(model: Model, options: ReportOptions = {}): MaskReport {
@@ -136,24 +139,33 @@ const forLayer = (e: ScalarExpr, layer: number): ScalarExpr => mapExpr(e, (x) =>
 
 function picturesOf(model: Model, task: Task, groups: readonly Group[], options: ReportOptions): MaskPicture[] {
   const tokens = exampleOf(model, task, options);
+  const side = options.tile ?? tileOf(tokens.length);
+  const cropped = croppedFields(model, task, options);
   const shown = tokens.map((t) => shownToken(model, t));
   return groups.map((g) => {
     const tested = g.expr ? and(sameDocument, g.expr) : sameDocument;
     const visible = visibleRows(tested, tokens, tokens);
-    const side = options.tile ?? TILE;
     const classes = tileClasses(visible, side, side);
+    const analysed = analysedTiles(tested, tokens, side, side);
     const all = tokens.length ** 2;
-    const possible = pairsIn(classes, "#+", side, side, tokens.length, tokens.length);
+    const worked = (c: readonly string[]): number => pairsIn(c, "#+", side, side, tokens.length, tokens.length);
     const cost = g.attentions.reduce((n, a) => n + (g.heads === "all" ? Math.max(1, a.heads) : g.heads.length) * 2 * (a.width + a.valueWidth), 0);
     return {
       layers: g.attentions.map((a) => a.layer).filter((l) => l >= 0), paths: g.attentions.map((a) => a.path).filter((p) => p !== ""), heads: g.heads,
       mask: g.text, predicate: printExpr(tested), reads: readsOf(tested), scores: [...new Set(g.attentions.flatMap((a) => (a.score ? [a.score.text.replace(/\s+/g, " ").trim()] : [])))],
-      tokens: shown, visible,
-      tile: { queries: side, keys: side, ...countTiles(classes), classes, kernel: null },
+      tokens: shown, cropped, visible,
+      tile: { queries: side, keys: side, ...countTiles(classes), classes, kernel: countTiles(analysed) },
       pairs: { all, visible: visible.reduce((n, row) => n + row.split("1").length - 1, 0) },
-      flops: { dense: cost * all, done: cost * possible, possible: cost * possible },
+      flops: { dense: cost * all, done: cost * worked(analysed), possible: cost * worked(classes) },
     };
   });
+}
+
+/** So that even a short sample has a few tiles. */
+function tileOf(tokens: number): number {
+  let side = KERNEL_TILE;
+  while (side > 4 && tokens < 4 * side) side /= 2;
+  return side;
 }
 
 function readsOf(e: ScalarExpr): string[] {

@@ -1,6 +1,7 @@
 // How a picture's tokens are named on its axes, and numbers as a reader wants them. In: a MaskPicture. Out: spans and short texts.
 
 import type { MaskPicture, PictureToken } from "./explain.ts";
+import { KERNEL_TILE } from "./explain.ts";
 
 /** Tokens that belong together on an axis: one item of one document, or the padding. */
 export interface TokenSpan {
@@ -30,15 +31,14 @@ export const placeOf = (t: PictureToken): string => (t.role === "literal" ? "" :
 /** Streams of the tokens in the order of their first token. */
 export const streamsOf = (p: MaskPicture): string[] => [...new Set(p.tokens.flatMap((t) => (t.stream === null ? [] : [t.stream])))];
 
-/** `layers 0-2`, `layers 0, 2, 4`, `no layer`. */
-export function layersText(p: MaskPicture): string {
+/** `all heads of layers 0-2`, `heads 1, 3 of layer 4`. */
+export function whereText(p: MaskPicture): string {
   if (p.layers.length === 0) return "no layer attends";
-  return `${p.layers.length === 1 ? "layer" : "layers"} ${ranges(p.layers)}`;
+  const many = (word: string, numbers: readonly number[]): string => `${numbers.length === 1 ? word : `${word}s`} ${ranges(numbers)}`;
+  return `${p.heads === "all" ? "all heads" : many("head", p.heads)} of ${many("layer", p.layers)}`;
 }
 
-export const headsText = (p: MaskPicture): string => (p.heads === "all" ? "all heads" : `${p.heads.length === 1 ? "head" : "heads"} ${ranges(p.heads)}`);
-
-/** `0-3, 6`: numbers in order, runs of three and more joined. */
+/** `0-3, 6`: numbers in order, neighbours joined. */
 export function ranges(numbers: readonly number[]): string {
   const runs: [number, number][] = [];
   for (const n of numbers) {
@@ -46,7 +46,7 @@ export function ranges(numbers: readonly number[]): string {
     if (last && last[1] + 1 === n) last[1] = n;
     else runs.push([n, n]);
   }
-  return runs.map(([a, b]) => (a === b ? String(a) : `${a}${b - a === 1 ? ", " : "-"}${b}`)).join(", ");
+  return runs.map(([a, b]) => (a === b ? String(a) : `${a}-${b}`)).join(", ");
 }
 
 /** A share in whole per cent; what is not quite none or all is never said to be. */
@@ -75,13 +75,14 @@ export function factsOf(p: MaskPicture): (readonly [string, string])[] {
   const size = tile.queries === tile.keys ? `${tile.queries} x ${tile.keys}` : `${tile.queries} queries x ${tile.keys} keys`;
   const facts: [string, string][] = [
     ["pairs", `${pairs.visible} of ${pairs.all} visible, ${share(pairs.visible, pairs.all)}`],
-    ["tiles", `${all} of ${size} tokens: ${share(tile.empty, all)} empty, ${share(tile.full, all)} full, ${share(tile.mixed, all)} mixed`],
+    ["tiles", `${all} of ${size} tokens${tile.keys === KERNEL_TILE ? "" : ` (kernels take ${KERNEL_TILE} x ${KERNEL_TILE})`}: ${share(tile.empty, all)} empty, ${share(tile.full, all)} full, ${share(tile.mixed, all)} mixed`],
   ];
-  if (tile.kernel && tile.kernel.empty !== tile.empty) facts.push(["kernel", `skips ${share(tile.kernel.empty, all)} of the tiles (${share(tile.empty, all)} possible)`]);
-  if (tile.kernel && tile.kernel.full !== tile.full) facts.push(["kernel", `leaves the test out of ${share(tile.kernel.full, all)} of the tiles (${share(tile.full, all)} possible)`]);
+  if (tile.kernel.empty !== tile.empty) facts.push(["kernel", `skips ${share(tile.kernel.empty, all)} of the tiles (${share(tile.empty, all)} possible)`]);
+  if (tile.kernel.full !== tile.full) facts.push(["kernel", `leaves the test out of ${share(tile.kernel.full, all)} of the tiles (${share(tile.full, all)} possible)`]);
   if (flops.dense > 0) {
     const possible = flops.done === flops.possible ? "" : ` (${share(flops.dense - flops.possible, flops.dense)} possible)`;
     facts.push(["work", `${flopsText(flops.done)} of ${flopsText(flops.dense)} of attention forward: ${share(flops.dense - flops.done, flops.dense)} saved${possible}`]);
   }
+  for (const c of p.cropped) facts.push(["sample", `${c.rows} x ${c.cols} of the ${c.of.rows} x ${c.of.cols} patches of ${c.field}`]);
   return facts;
 }

@@ -7,11 +7,11 @@ import type { MaskReport } from "./explain.ts";
 
 /** Colours by name; also what the PNG takes. */
 export const light: Readonly<Record<Ink, string>> = {
-  ground: "#ffffff", panel: "#f0f1f3", text: "#1c2024", faint: "#6b7280", tile: "#4b5563", skipped: "#dcdfe4",
+  ground: "#ffffff", panel: "#f0f1f3", text: "#1c2024", faint: "#6b7280", tile: "#8b95a3", skipped: "#dcdfe4",
   stream0: "#2563eb", stream1: "#e07b00", stream2: "#15935a", stream3: "#9333ea", stream4: "#d92d3a", stream5: "#0d8f9c",
 };
 const dark: Readonly<Record<Ink, string>> = {
-  ground: "#15181c", panel: "#252a31", text: "#e6e8eb", faint: "#9aa3af", tile: "#8b95a3", skipped: "#1b1f24",
+  ground: "#15181c", panel: "#1f242a", text: "#e6e8eb", faint: "#9aa3af", tile: "#6b7684", skipped: "#343b46",
   stream0: "#5b92ff", stream1: "#f5a142", stream2: "#3cc98a", stream3: "#bd83f7", stream4: "#f4727c", stream5: "#3cc3d1",
 };
 

@@ -4,7 +4,7 @@
 
 import type { MaskPicture, MaskReport } from "./explain.ts";
 import type { TokenSpan } from "./spans.ts";
-import { factsOf, headsText, layersText, placeOf, spansOf, streamsOf } from "./spans.ts";
+import { factsOf, placeOf, spansOf, streamsOf, whereText } from "./spans.ts";
 
 export interface TextOptions {
   /** Characters of a line. */
@@ -24,7 +24,7 @@ export function reportText(report: MaskReport, options: TextOptions): string {
 
 export function pictureText(p: MaskPicture, options: TextOptions, title: string): string {
   const paint = painter(p, options.colour);
-  const head = [`${paint.bold(title)}: ${layersText(p)}, ${headsText(p)}`, `mask ${p.mask}${p.scores.length > 0 ? `, score ${p.scores.join("; ")}` : ""}`];
+  const head = [`${paint.bold(title)}: ${whereText(p)}`, `mask ${p.mask}${p.scores.length > 0 ? `, score ${p.scores.join("; ")}` : ""}`];
   const legend = ["rows look, columns are looked at", ...(p.tokens.some((t) => t.role === "predict") ? ["* is predicted"] : []), ...paint.legend];
   const { lines, note } = cells(p, options, paint);
   const facts = factsOf(p).map(([name, text]) => `  ${name.padEnd(7)} ${text}`);
@@ -149,8 +149,12 @@ function suffix(p: MaskPicture, row: number, paint: Painter): string {
 const LEVELS = 6;
 
 /** Names above the columns where spans begin, in as many lines as keep them apart, and a line of their extents. */
-function columnLabels(spans: readonly TokenSpan[], wide: number, each: number, n: number, paint: Painter): string[] {
+function columnLabels(all: readonly TokenSpan[], wide: number, each: number, n: number, paint: Painter): string[] {
   const column = (token: number): number => Math.floor(token / each) * wide;
+  // Where several begin in one column, the longest is named.
+  const first = new Map<number, TokenSpan>();
+  for (const s of all) if (s.count > (first.get(column(s.start))?.count ?? 0)) first.set(column(s.start), s);
+  const spans = [...first.values()];
   const width = column(n - 1) + 1;
   const level = new Map<TokenSpan, number>();
   // From the right: a name goes into the lowest line where what stands right of it leaves room.

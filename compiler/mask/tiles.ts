@@ -1,9 +1,11 @@
 // A mask on a sample as a table, and what a kernel that passes over tiles of it may leave out.
 // In: a predicate and tokens. Out: rows of 0 and 1, and a class for each tile: `.` nobody sees anybody, `#` everybody everybody, `+` else.
-// Brute force: every pair is asked. A tile at the edge counts the pairs it has.
+// By brute force, every pair asked, and as the kernels decide it from facts of the tiles. A tile at the edge counts the pairs it has.
 
 import { compileExpr } from "../scalar/eval.ts";
 import type { ScalarExpr } from "../scalar/expr.ts";
+import { tileFacts, tileTruth } from "../scalar/tile_truth.ts";
+import type { TileFacts } from "../scalar/tile_truth.ts";
 import type { ExampleToken } from "./example.ts";
 
 /** A row a query, `1` where it may attend to the key; without a mask everything is seen. */
@@ -44,6 +46,30 @@ export function tileClasses(visible: readonly string[], high: number, wide: numb
     out.push(line);
   }
   return out;
+}
+
+/** The same by the analysis that the kernels run: never `.` or `#` where it is not so, and `+` where it cannot tell. */
+export function analysedTiles(mask: ScalarExpr, tokens: readonly ExampleToken[], high: number, wide: number): string[] {
+  const { may, must } = tileTruth(mask);
+  let [q, k]: TileFacts[] = [{}, {}];
+  const closure = (e: ScalarExpr): (() => number) => compileExpr(e, (leaf) => {
+    if (leaf.kind !== "attr") throw new Error(`no value for ${leaf.kind} ${leaf.name} in a mask`);
+    const { name } = leaf;
+    return leaf.side === "q" ? () => q?.[name] ?? 0 : () => k?.[name] ?? 0;
+  });
+  const [some, all] = [closure(may), closure(must)];
+  const names = Object.keys(tokens[0]?.attributes ?? {});
+  const facts = (side: number): TileFacts[] => Array.from({ length: Math.ceil(tokens.length / side) }, (_, i) => {
+    const part = tokens.slice(i * side, (i + 1) * side);
+    return tileFacts(Object.fromEntries(names.map((n) => [n, part.map((t) => t.attributes[n] ?? 0)])));
+  });
+  const keys = facts(wide);
+  return facts(high).map((own) => {
+    q = own;
+    let line = "";
+    for (k of keys) line += some() === 0 ? "." : all() !== 0 ? "#" : "+";
+    return line;
+  });
 }
 
 export function countTiles(classes: readonly string[]): TileCounts {

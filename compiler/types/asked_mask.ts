@@ -20,7 +20,9 @@ export interface AskedMask {
 /** The expression is read as the body of a declaration; places are given back as if it stood alone. */
 const BEFORE = "mask asked(q, k) = ";
 
-export function askedMask(model: Model, source: Source): AskedMask {
+/** `sources` gives the files of the spec, which messages quote. */
+export function askedMask(model: Model, source: Source, sources: (path: string) => Source | undefined = () => undefined): AskedMask {
+  if (source.text.trim() === "") return { diagnostics: [diagnostic("E0587", "a mask is asked for as one expression, and this is empty", { source: source.path, start: 0, end: source.text.length })] };
   const whole = makeSource(source.path, BEFORE + source.text);
   const { module, diagnostics } = parseModule(whole);
   const alone = (all: readonly Diagnostic[]): Diagnostic[] => all.map((d) => shifted(d, source));
@@ -31,7 +33,8 @@ export function askedMask(model: Model, source: Source): AskedMask {
     return { diagnostics: alone([diagnostic("E0587", "a mask is asked for as one expression", module.decls[1]?.span ?? at, { help: "declare what it needs in the spec, and name it here" })]) };
   }
   const cx = newContext();
-  cx.sources.set(source.path, whole);
+  // What the spec's files declare is quoted from them, and some are read only when a name of theirs is met.
+  cx.sources.get = (path) => (path === source.path ? whole : sources(path));
   cx.modelScope = model.network.scope;
   cx.attributes = model.attributes.map((a) => a.name);
   const value = maskBody(cx, decl, newScope(model.network.scope, true), at);
