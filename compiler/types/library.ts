@@ -4,13 +4,19 @@
 /** One file each; those of `everyday` need no `use`. */
 const files: Readonly<Record<string, boolean>> = {
   "std.layers": true, "std.norms": true, "std.attention": true, "std.mlp": true, "std.positions": true, "std.time": true, "std.blocks": false, "std.routers": false,
+  "std.windows": false,
 };
 
 /** A file a name; the names of `everyday` need no `use`, those of `more` do. */
 export const folders: Readonly<Record<string, { readonly everyday: readonly string[]; readonly more: readonly string[] }>> = {
   "std.masks": {
     everyday: ["causal", "document", "frames", "full", "hidden", "near", "prefix", "scales", "sees", "segment", "window", "within"],
-    more: [],
+    more: [
+      "bagel", "block_causal", "block_diffusion", "cells", "chunked", "dilated_window", "drafts", "flamingo", "frame_causal",
+      "global_window", "grouped", "morton_natten", "nar", "natten", "noise_hidden", "packed", "packed_causal", "par", "scale_causal",
+      "shared_prefix", "show_o", "sink_window", "sliding_window", "sta_2d", "sta_3d", "svg_spatial", "svg_temporal", "tiled_natten",
+      "transfusion", "tree", "visibility", "visible",
+    ],
   },
   "std.scores": {
     everyday: ["alibi", "cosine", "distance", "relative", "soft_cap", "t5", "temperature"],
