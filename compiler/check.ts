@@ -2,10 +2,10 @@
 // Declarations are checked standing alone first, then each model and variant with its own sizes.
 // Never throws on any text. What is valid but does not lower yet stands in `notBuilt`, of the file and of each model.
 
+import { isFatal } from "../grammar/diagnostic.ts";
 import type { Diagnostic } from "../grammar/diagnostic.ts";
 import type { Source } from "../grammar/source.ts";
-import { loneQueries } from "./mask/rows.ts";
-import { cacheSoundness } from "./mask/soundness.ts";
+import { maskDiagnostics } from "./mask/diagnostics.ts";
 import { checkAlone } from "./types/alone.ts";
 import { buildModel } from "./types/build_model.ts";
 import type { Context } from "./types/context.ts";
@@ -51,19 +51,11 @@ export function checkFile(source: Source, loader: Loader): CheckResult {
   return { models, diagnostics: cx.diagnostics(), notBuilt: cx.notBuilt.sorted() };
 }
 
-/** What its masks do to a whole model; false where a prediction is left without anything to look at. */
+/** Says what its masks do to a whole model; false where a prediction cannot mean anything under them. */
 function attends(cx: Context, model: Model): boolean {
-  const lone = loneQueries(model);
-  for (const l of lone) {
-    cx.report("E0307", `in task \`${l.task}\`, \`${l.what}\` has nothing to attend to`, l.span, {
-      label: "lets it see no token at all", also: [{ span: l.predicted, text: "predicted here" }], help: "let every token see itself: `… | q.pos == k.pos`",
-    });
-  }
-  const cache = cacheSoundness(model);
-  if (lone.length === 0 && !cache.sound) {
-    cx.report("W0602", `nothing can be cached while model \`${model.name}\` generates`, cache.span, { notes: [cache.reason], help: "generation works, and computes the whole sequence again for every step" });
-  }
-  return lone.length === 0;
+  const found = maskDiagnostics(model);
+  cx.bag.addAll(found);
+  return !found.some(isFatal);
 }
 
 function modelsOf(files: readonly LinkedFile[]) {

@@ -77,7 +77,7 @@ export const codes = {
   E0304: { title: "no task reaches a loss term", severity: "error" },
   E0305: { title: "a task is not in the mix", severity: "error" },
   E0306: { title: "a weight is negative", severity: "error" },
-  E0307: { title: "a predicted token has nothing to attend to", severity: "error" },
+  E0307: { title: "a prediction never has anything to attend to", severity: "error" },
   E0308: { title: "a weight gets no gradient", severity: "error" },
   E0309: { title: "the process does not fit the stream", severity: "error" },
   E0310: { title: "the sampler does not fit", severity: "error" },
@@ -91,6 +91,8 @@ export const codes = {
   E0318: { title: "the loss does not fit the stream", severity: "error" },
   E0319: { title: "a value is out of range", severity: "error" },
   E0320: { title: "a task names no field", severity: "error" },
+  E0321: { title: "a prediction sees what it predicts", severity: "error" },
+  E0322: { title: "a prediction sees a clean copy of what it predicts", severity: "error" },
   E0401: { title: "routes and routers are not built yet", severity: "error" },
   E0402: { title: "this process is not built yet", severity: "error" },
   E0403: { title: "this tokenizer is not built yet", severity: "error" },
@@ -158,6 +160,9 @@ export const codes = {
   W0601: { title: "a field of a task is not used", severity: "warning" },
   W0602: { title: "tokens cannot be cached while generating", severity: "warning" },
   W0603: { title: "a member is not used", severity: "warning" },
+  W0604: { title: "a token attends to nothing", severity: "warning" },
+  W0605: { title: "a later prediction sees a noised span", severity: "warning" },
+  W0606: { title: "a prediction sees what is not there when sampling", severity: "warning" },
 } as const satisfies Record<string, CodeInfo>;
 
 export type Code = keyof typeof codes;

@@ -2,10 +2,11 @@
 // In: a predicate and what is known of each attribute of the two sides. Out: true, false or unknown, over all such pairs.
 // Comparisons of sums are decided on the difference, so that `k.pos <= q.pos` is false when k comes later, wherever both are.
 
-import { binary } from "../scalar/expr.ts";
+import { binary, children, mapExpr } from "../scalar/expr.ts";
 import type { ScalarExpr } from "../scalar/expr.ts";
 import { knownOf, rangeOf } from "../scalar/interval.ts";
 import type { Known, Truth } from "../scalar/interval.ts";
+import { exprText } from "../scalar/print.ts";
 
 /** What is known of one attribute: on each side, and of key minus query. */
 export interface Fact {
@@ -34,7 +35,7 @@ function linear(e: ScalarExpr): Linear {
   return { constant: 0, terms: new Map([[key(e), { coef: 1, leaf: e }]]) };
 }
 
-const key = (e: ScalarExpr): string => (e.kind === "attr" ? `${e.side}.${e.name}` : JSON.stringify(e));
+const key = (e: ScalarExpr): string => (e.kind === "attr" ? `${e.side}.${e.name}` : exprText(e));
 
 function scale(a: Linear, by: number): Linear {
   return { constant: a.constant * by, terms: new Map([...a.terms].map(([k, t]) => [k, { ...t, coef: t.coef * by }])) };
@@ -53,9 +54,22 @@ function sum(a: Linear, b: Linear): Linear {
 const low = (k: Known): number => (k.kind === "set" ? (k.values[0] ?? 0) : k.lo);
 const high = (k: Known): number => (k.kind === "set" ? (k.values[k.values.length - 1] ?? 0) : k.hi);
 
+/** No partial sum is larger than this, either way. */
+function size(l: Linear, facts: Facts): number {
+  let out = Math.abs(l.constant);
+  for (const t of l.terms.values()) {
+    const known = knownOf(t.leaf, leafOf(facts));
+    out += Math.abs(t.coef) * Math.max(Math.abs(low(known)), Math.abs(high(known)));
+  }
+  return out;
+}
+
 /** The least and the most that a - b can be. */
 function spread(a: ScalarExpr, b: ScalarExpr, facts: Facts): { lo: number; hi: number } {
-  const d = sum(linear(a), scale(linear(b), -1));
+  const [left, right] = [linear(a), linear(b)];
+  // Beyond 32 bits whole numbers wrap, and nothing is known of their order.
+  if (size(left, facts) > 2147483647 || size(right, facts) > 2147483647) return { lo: -Infinity, hi: Infinity };
+  const d = sum(left, scale(right, -1));
   let [lo, hi] = [d.constant, d.constant];
   const terms = new Map(d.terms);
   const add = (coef: number, known: Known): void => {
@@ -64,18 +78,43 @@ function spread(a: ScalarExpr, b: ScalarExpr, facts: Facts): { lo: number; hi: n
     hi += Math.max(...ends);
   };
   for (const [k, t] of d.terms) {
-    if (!k.startsWith("k.")) continue;
-    const other = `q.${k.slice(2)}`;
-    const q = terms.get(other);
-    const { difference } = facts(k.slice(2));
+    if (!terms.has(k) || !readsKey(t.leaf)) continue;
+    const mirrored = key(onQuery(t.leaf));
+    const q = terms.get(mirrored);
+    if (!q || q.coef !== -t.coef || mirrored === k) continue;
+    const difference = differenceOf(t.leaf, q.leaf, facts);
     // c * k.x - c * q.x is c times the difference, which may be known better than either side.
-    if (!q || !difference || q.coef !== -t.coef) continue;
+    if (!difference) continue;
     terms.delete(k);
-    terms.delete(other);
-    add(t.coef, difference);
+    terms.delete(mirrored);
+    const [kk, qq] = [knownOf(t.leaf, leafOf(facts)), knownOf(q.leaf, leafOf(facts))];
+    add(t.coef, rangeOf(Math.max(low(difference), low(kk) - high(qq)), Math.min(high(difference), high(kk) - low(qq))));
   }
   for (const t of terms.values()) add(t.coef, knownOf(t.leaf, leafOf(facts)));
   return { lo, hi };
+}
+
+const readsKey = (e: ScalarExpr): boolean => (e.kind === "attr" ? e.side === "k" : children(e).some(readsKey));
+const onQuery = (e: ScalarExpr): ScalarExpr => mapExpr(e, (x) => (x.kind === "attr" ? { ...x, side: "q" } : x));
+
+/** How far the same term of both sides can lie apart: that of the key minus that of the query. */
+function differenceOf(k: ScalarExpr, q: ScalarExpr, facts: Facts): Known | undefined {
+  if (k.kind === "attr") return facts(k.name).difference;
+  if (k.kind === "binary" && q.kind === "binary" && k.op === "div" && k.b.kind === "const" && k.b.value > 0) {
+    const least = [k.a, q.a].map((x) => low(knownOf(x, leafOf(facts))));
+    const { lo, hi } = spread(k.a, q.a, facts);
+    // Quotients of numbers from 0 that lie d apart are at least floor(d / c) and at most ceil(d / c) apart.
+    if (least.every((x) => x >= 0)) return rangeOf(Math.floor(lo / k.b.value), Math.ceil(hi / k.b.value));
+  }
+  return [...attributes(k)].every((name) => same(facts(name).difference)) ? exactly(0) : undefined;
+}
+
+const same = (d: Known | undefined): boolean => d !== undefined && low(d) === 0 && high(d) === 0;
+
+function attributes(e: ScalarExpr, out = new Set<string>()): ReadonlySet<string> {
+  if (e.kind === "attr") out.add(e.name);
+  for (const c of children(e)) attributes(c, out);
+  return out;
 }
 
 const leafOf = (facts: Facts) => (l: ScalarExpr): Known | undefined => (l.kind === "attr" ? facts(l.name)[l.side] : undefined);

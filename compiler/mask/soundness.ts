@@ -1,24 +1,41 @@
 // Whether generation may keep keys and values of what it has made: can a token that is committed ever attend to a later one?
-// Units: text is committed token by token, a span that a process makes all at once, and what is given at the start in one go.
+// Units, committed one after the other: what is given at the start, in one go; a span that a process makes, all at once; text, token
+// by token; what is given between two predictions, in one go. What follows the last prediction is never made.
 // In: a checked Model. Out: sound, or a reason in the user's words with the mask's place. Unknown counts as unsound.
+// That no unit sees a later one directly is enough: then no chain of layers does either.
 
 import type { Span } from "../../grammar/source.ts";
 import { evalExpr } from "../scalar/eval.ts";
 import type { ScalarExpr } from "../scalar/expr.ts";
-import { rangeOf } from "../scalar/interval.ts";
-import type { Known } from "../scalar/interval.ts";
-import type { Attention, Model, Task, TaskItem } from "../types/model.ts";
+import type { Attention, Model, Task } from "../types/model.ts";
 import type { ExampleToken } from "./example.ts";
-import { exampleOf, flat, roleOf } from "./example.ts";
-import type { Fact, Facts } from "./pairs.ts";
-import { exactly, pairTruth, someNumber } from "./pairs.ts";
+import type { Ground } from "./nodes.ts";
+import { groundOf, isContinuous, whole } from "./nodes.ts";
+import { Sees } from "./questions.ts";
+import { samplesOf } from "./proofs.ts";
+import type { Item, Sample } from "./sample.ts";
+import { makeSample } from "./sample.ts";
+import type { View, Views } from "./sight.ts";
+import { Sight, viewsOf } from "./sight.ts";
+
+export interface Late {
+  readonly task: Task;
+  readonly view: View;
+  readonly group: number;
+  readonly heads: readonly number[];
+  /** Items that see and are seen; the same one where it is text that sees its own later tokens. */
+  readonly from: number;
+  readonly to: number;
+  /** Two tokens of a short sample, and an attention that lets the one see the other, later one; none where it is only not ruled out. */
+  readonly pair: { readonly sample: Sample; readonly q: number; readonly k: number; readonly view: View; readonly heads: readonly number[] } | undefined;
+}
+
+const TRIED = 16;
 
 export type Soundness =
   | { readonly sound: true }
   /** `keep`: how many items of each task, from its first, are never changed by what comes later. */
-  | { readonly sound: false; readonly reason: string; readonly span: Span; readonly keep: Readonly<Record<string, number>> };
-
-type Item = Exclude<TaskItem, { kind: "repeat" }>;
+  | { readonly sound: false; readonly reason: string; readonly span: Span; readonly keep: Readonly<Record<string, number>>; readonly late: Late };
 
 /** Every mask of the network once, by what it says. */
 export function masksOf(model: Model): Attention[] {
@@ -30,18 +47,18 @@ export function masksOf(model: Model): Attention[] {
 }
 
 export function cacheSoundness(model: Model): Soundness {
-  let first: { readonly reason: string; readonly span: Span } | undefined;
-  const keep: Record<string, number> = Object.fromEntries(model.tasks.map((t) => [t.name, t.items.length]));
-  for (const a of masksOf(model)) {
-    for (const task of model.tasks) {
-      const late = firstLeak(model, task, a.mask?.expr);
-      if (!late) continue;
-      const mask = a.mask ? `mask \`${a.mask.text}\`` : "attention without a mask";
-      first ??= { reason: `in task \`${task.name}\`, ${mask} ${late.what}`, span: a.mask?.span ?? a.span };
-      keep[task.name] = Math.min(keep[task.name] ?? 0, late.keep);
-    }
+  const views = viewsOf(model);
+  const keep: Record<string, number> = {};
+  let first: Late | undefined;
+  for (const task of model.tasks) {
+    const g = groundOf(model, task);
+    const late = firstLate(g, new Sees(g, views));
+    // Items fed as one unit see each other; what stands before the first that looks ahead keeps its keys.
+    keep[task.name] = late === undefined ? task.items.length : late.from < openingOf(g.items) ? 0 : late.from;
+    first ??= late;
   }
-  return first ? { sound: false, ...first, keep } : { sound: true };
+  if (!first) return { sound: true };
+  return { sound: false, reason: reasonOf(model, first), span: placeOf(model, first), keep, late: first };
 }
 
 /** Items up to the first prediction are committed together. */
@@ -50,74 +67,69 @@ const openingOf = (items: readonly Item[]): number => {
   return first < 0 ? items.length : first;
 };
 
-/** Whether the items i <= j belong to one unit of generation. */
-function oneUnit(model: Model, items: readonly Item[], i: number, j: number): boolean {
-  const opening = openingOf(items);
-  if (i < opening && j < opening) return true;
-  if (i !== j) return false;
-  const item = items[i];
-  if (!item || item.kind !== "predict") return true;
-  return model.streams.find((s) => s.name === item.stream)?.kind === "continuous";
+/** The unit of each item, in the order in which they are committed; undefined for what is never made. */
+function unitsOf(items: readonly Item[]): (number | undefined)[] {
+  const last = items.findLastIndex((i) => i.kind === "predict");
+  let unit = 0;
+  return items.map((item, i) => {
+    if (i > last) return undefined;
+    if (item.kind === "predict") return (unit += 2) - 1;
+    return unit;
+  });
 }
 
-/** The first item that sees a later one. What stands before it sees neither, so its keys stay; items fed as one unit see each other. */
-function firstLeak(model: Model, task: Task, mask: ScalarExpr | undefined): { readonly what: string; readonly keep: number } | undefined {
-  const items = flat(task.items);
-  for (let i = 0; i < items.length; i++) {
-    for (let j = i; j < items.length; j++) {
-      const [a, b] = [items[i], items[j]];
-      if (!a || !b || oneUnit(model, items, i, j)) continue;
-      if (mask && pairTruth(mask, factsOf(model, task, items, a, b, i, j)) === "false") continue;
-      const seen = witness(exampleOf(model, task), mask, i, j);
-      const [q, k] = [nameOf(a), nameOf(b)];
-      const sure = seen || !mask;
-      const what = i !== j ? `${sure ? "lets" : "may let"} ${q} see ${k}, which comes after it` : `${sure ? "lets" : "may let"} a token of ${q} see a later one of it`;
-      return { what, keep: i < openingOf(items) ? 0 : i };
+/** The first item that may see a later unit, or text that may see its own later tokens; with a pair of tokens where one is found. */
+function firstLate(g: Ground, sees: Sees): Late | undefined {
+  const units = unitsOf(g.items);
+  const none: ReadonlySet<number> = new Set();
+  const all: Omit<Late, "pair">[] = [];
+  for (let i = 0; i < g.items.length; i++) {
+    for (let j = i; j < g.items.length; j++) {
+      const [a, b] = [units[i], units[j]];
+      if (a === undefined || b === undefined) continue;
+      const within = i === j && g.items[i]?.kind === "predict" && !isContinuous(g, i);
+      if (!within && a >= b) continue;
+      for (const view of sees.views.steps) {
+        for (const { group, heads } of view.parts) {
+          if (sees.truth(group, whole(g, i), whole(g, j), none, within) === "false") continue;
+          if (!all.some((x) => x.from === i && x.to === j && x.group === group)) all.push({ task: g.task, view, group, heads, from: i, to: j });
+        }
+      }
+    }
+  }
+  const [first] = all;
+  return first && { ...first, pair: pairOf(g, sees.views, all) };
+}
+
+function pairOf(g: Ground, views: Views, all: readonly Omit<Late, "pair">[]): Late["pair"] {
+  for (const lengths of samplesOf(g, views).all.slice(0, TRIED)) {
+    const sample = makeSample(g.model, g.task, lengths);
+    const sight = new Sight(views, sample);
+    for (const { group, view, heads, from, to } of all.slice(0, TRIED)) {
+      for (const q of sample.kept) for (const k of sample.kept) if (sample.item[q] === from && sample.item[k] === to && k > q && sight.sees(group, q, k)) return { q, k, sample, view, heads };
     }
   }
   return undefined;
 }
 
-const nameOf = (i: Item): string => (i.kind === "literal" ? `\`<${i.name}>\`` : `\`${i.stream}(${i.field})\``);
+const nameOf = (i: Item | undefined): string => (!i ? "" : i.kind === "literal" ? `\`<${i.name}>\`` : `\`${i.stream}(${i.field})\``);
 
-function witness(tokens: readonly ExampleToken[], mask: ScalarExpr | undefined, i: number, j: number): boolean {
-  return tokens.some((q) => q.item === i && tokens.some((k) => k.item === j && (k.attributes["pos"] ?? 0) > (q.attributes["pos"] ?? 0) && (!mask || sees(mask, q, k))));
+function reasonOf(model: Model, late: Late): string {
+  const mask = maskOf(late);
+  const items = groundOf(model, late.task).items;
+  const { pair } = late;
+  const [from, to] = pair ? [pair.sample.item[pair.q] ?? 0, pair.sample.item[pair.k] ?? 0] : [late.from, late.to];
+  const [q, k] = [nameOf(items[from]), nameOf(items[to])];
+  const lets = pair ? "lets" : "may let";
+  const { attention } = (pair ?? late).view.step;
+  const who = mask ? `mask \`${mask.text}\`` : attention ? "attention without a mask" : "the network, which mixes all tokens,";
+  return `in task \`${late.task.name}\`, ${who} ${from === to ? `${lets} a token of ${q} see a later one of it` : `${lets} ${q} see ${k}, which comes after it`}`;
 }
+
+const maskOf = (late: Late) => (late.pair ?? late).view.step.attention?.mask ?? undefined;
+const placeOf = (model: Model, late: Late): Span => maskOf(late)?.span ?? (late.pair ?? late).view.step.span ?? model.span;
 
 /** Whether the mask lets q see k, on tokens whose attributes are known. */
 export function sees(mask: ScalarExpr, q: ExampleToken, k: ExampleToken): boolean {
   return evalExpr(mask, { q: q.attributes, k: k.attributes, names: { head: 0, layer: 0 } }) !== 0;
-}
-
-/** What is known of a token of item i and a later one of item j. */
-function factsOf(model: Model, task: Task, items: readonly Item[], a: Item, b: Item, i: number, j: number): Facts {
-  const text = model.streams.find((s) => s.kind === "text" && !s.beside);
-  const streamOf = (x: Item) => (x.kind === "literal" ? text : model.streams.find((s) => s.name === x.stream));
-  const both = (q: number, k: number): Fact => ({ q: exactly(q), k: exactly(k), difference: exactly(k - q) });
-  const place = (x: Item, part: "row" | "col"): Known => {
-    const t = streamOf(x)?.tokenizer;
-    if (x.kind === "literal" || t?.kind !== "patches") return exactly(0);
-    return rangeOf(0, (part === "row" ? t.height : t.width) / t.patch - 1);
-  };
-  const inItem = (x: Item): Known => (x.kind === "literal" ? exactly(0) : someNumber);
-  const isNoised = (x: Item): boolean => x.kind === "predict" && streamOf(x)?.kind === "continuous";
-  const noised = (at: number): number => (items[at] && isNoised(items[at]) ? items.slice(0, at + 1).filter(isNoised).length : 0);
-  return (name) => {
-    switch (name) {
-      case "pos": return { q: someNumber, k: someNumber, difference: rangeOf(1, 1_000_000) };
-      case "span": return { q: someNumber, k: someNumber, difference: i === j ? exactly(0) : rangeOf(1, 1_000_000) };
-      case "doc": return { q: someNumber, k: someNumber, difference: exactly(0) };
-      case "stream": return both(streamOf(a)?.id ?? 0, streamOf(b)?.id ?? 0);
-      case "task": return both(task.id, task.id);
-      case "role": return both(roleOf(model, items, i), roleOf(model, items, j));
-      case "row": case "col": return { q: place(a, name), k: place(b, name) };
-      case "index": return a.kind === "literal" || b.kind === "literal" ? { q: inItem(a), k: inItem(b) } : { q: inItem(a), k: inItem(b), ...(i === j ? { difference: rangeOf(1, 1_000_000) } : {}) };
-      case "time": return both(noised(i), noised(j));
-      default: {
-        const fallback = model.attributes.find((x) => x.name === name)?.fallback ?? 0;
-        const of = (x: Item): number => x.attributes?.[name] ?? fallback;
-        return both(of(a), of(b));
-      }
-    }
-  };
 }
