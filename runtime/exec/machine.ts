@@ -29,13 +29,14 @@ export class Machine {
   readonly #stager: Stager;
   readonly #programs = new Map<ProgramName, Promise<LoadedProgram>>();
 
-  constructor(host: GpuHost, compiled: Compiled) {
+  /** Machines on one device may share their pipelines: equal kernels are then compiled once. */
+  constructor(host: GpuHost, compiled: Compiled, cache: PipelineCache = new PipelineCache(host)) {
     this.host = host;
     this.spec = compiled.spec;
     this.#compiled = compiled;
     this.states = new StateStore(host);
     this.#pool = new ArenaPool(host);
-    this.#cache = new PipelineCache(host);
+    this.#cache = cache;
     this.#stager = new Stager(host);
     this.states.allocate(compiled.states.filter((s) => s.name === "params"));
   }

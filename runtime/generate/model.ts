@@ -4,15 +4,15 @@
 import type { PatchStream, StreamSpec, TextStream } from "../../compiler/plan/manifest.ts";
 import { HeddleError } from "../error.ts";
 import type { Machine } from "../exec/machine.ts";
-import type { HostArray } from "../exec/states.ts";
 import { type FieldValue, findStream, findTask, neededFields } from "../sequence/layout.ts";
 import type { Image } from "../tokenize/image.ts";
 import { type PatchTokenizer, patchTokenizer } from "../tokenize/patches.ts";
 import { openTokenizer } from "../tokenize/open.ts";
 import type { TextTokenizer } from "../tokenize/text.ts";
 import { normalAt, uniformAt } from "../random/philox.ts";
-import { generate, type StepRunner } from "./engine.ts";
+import { generate } from "./engine.ts";
 import { checkOverrides, type SamplerOverrides } from "./overrides.ts";
+import { stepRunner } from "./runner.ts";
 
 /** Text, or an image with numbers in 0..1. */
 export type FieldInput = string | Image;
@@ -90,7 +90,7 @@ export class GenerativeModel {
       return Object.fromEntries(task.fields.filter((f) => r[f.name] !== undefined).map((f) => [f.name, encodeField(this.codecs, findStream(spec, f.stream), f.name, r[f.name] ?? "")]));
     });
     const seed = options.seed ?? 0;
-    const made = await generate(spec, this.#runner(), taskName, encoded, {
+    const made = await generate(spec, stepRunner(this.machine), taskName, encoded, {
       seed,
       samplers: checkOverrides(spec, options.samplers),
       progress: options.progress,
@@ -110,26 +110,6 @@ export class GenerativeModel {
     if (codec?.kind === "text" && value.kind === "ids") return codec.tokenizer.decode(Array.from(value.ids));
     if (codec?.kind === "patches" && value.kind === "features") return codec.tokenizer.decode(value.data);
     throw new Error(`stream ${stream.name} cannot decode ${value.kind}`);
-  }
-
-  #runner(): StepRunner {
-    const { machine } = this;
-    let slots = 0;
-    return {
-      begin(rows, capacity) {
-        slots = capacity;
-        machine.allocateCaches(rows, slots);
-      },
-      keep(rows) {
-        machine.keepCacheRows(rows, slots);
-      },
-      async run(program, table, values, wanted): Promise<Record<string, HostArray>> {
-        const bound = await machine.bind(program, { ...table.lengths, spare: slots - (table.lengths.s ?? 0) });
-        const inputs = bound.program.plan.inputs;
-        bound.write(Object.fromEntries(Object.entries(values).filter(([n]) => n in inputs)));
-        return machine.submit([bound], wanted);
-      },
-    };
   }
 
   destroy(): Promise<void> {

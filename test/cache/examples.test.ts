@@ -1,0 +1,60 @@
+// Every model of examples/, found by walking the folder: its logits and denoiser outputs through the cache are those of one pass over
+// the whole sequence, on the GPU, for every task, for a batch of different lengths. Of a model and its variants the smallest serves.
+
+import { readdirSync, readFileSync } from "node:fs";
+import path from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { checkSpec } from "../../cli/spec.ts";
+import { parseModule } from "../../compiler/ast/parse_module.ts";
+import { dimValue } from "../../compiler/dim/dim.ts";
+import type { Model } from "../../compiler/types/model.ts";
+import { makeSource } from "../../grammar/source.ts";
+import { type GpuHost, openDevice } from "../../runtime/device/device.ts";
+import { PipelineCache } from "../../runtime/exec/pipelines.ts";
+import { compareTask } from "./compare.ts";
+import { backendOf, machineOf, tolerance } from "./machine.ts";
+
+const root = path.resolve(import.meta.dirname, "../..");
+const specs = readdirSync(path.join(root, "examples"), { recursive: true, encoding: "utf8" }).filter((f) => f.endsWith(".heddle")).sort();
+
+const weights = (m: Model): number => m.parameters.reduce((n, p) => n + p.axes.reduce((k, a) => k * (dimValue(a.size) ?? 0), 1), 0);
+
+/** Of each model and its variants the one with the fewest weights. */
+function smallest(file: string): Model[] {
+  const full = path.join(root, "examples", file);
+  const bases = new Map(parseModule(makeSource(full, readFileSync(full, "utf8"))).module.decls.flatMap((d): [string, string][] => (d.kind === "variant" ? [[d.name.text, d.base.text]] : [])));
+  const family = (name: string): string => (bases.has(name) ? family(bases.get(name) ?? "") : name);
+  const out = new Map<string, Model>();
+  for (const m of checkSpec(full).models) {
+    const old = out.get(family(m.name));
+    if (!old || weights(m) < weights(old)) out.set(family(m.name), m);
+  }
+  return [...out.values()];
+}
+
+const all = specs.flatMap((file) => smallest(file).map((model) => ({ file, name: model.name, model })));
+let host: GpuHost;
+let cache: PipelineCache;
+beforeAll(async () => {
+  host = await openDevice({ trusted: true });
+  cache = new PipelineCache(host);
+});
+afterAll(() => host.destroy());
+
+test("there are examples, and each has a model", () => {
+  expect(specs.length).toBeGreaterThan(1);
+  for (const s of specs) expect(all.some((x) => x.file === s), s).toBe(true);
+});
+
+describe.each(all)("$file: $name", ({ model }) => {
+  test("says the same cached and whole", async () => {
+    expect(model.notBuilt).toEqual([]);
+    const machine = machineOf(host, model, { cache });
+    for (const task of machine.spec.tasks) {
+      const { worst, where, logits, denoised } = await compareTask(machine.spec, backendOf(machine), task.name);
+      expect(worst, where).toBeLessThan(tolerance(machine));
+      expect(logits + denoised).toBeGreaterThan(0);
+    }
+    await machine.destroy();
+  });
+});

@@ -1,0 +1,61 @@
+// The backend that is the definition: graphs of a Model run by the graph interpreter in double precision, caches as plain numbers.
+
+import type { Graph } from "../../compiler/graph/graph.ts";
+import { interpret } from "../../compiler/graph/interpret.ts";
+import { type Value, shapeOf } from "../../compiler/graph/value.ts";
+import { lowerForward } from "../../compiler/lower/forward.ts";
+import { layoutParameters, modelSpec } from "../../compiler/lower/model_spec.ts";
+import { lowerStep } from "../../compiler/lower/step.ts";
+import { cacheSoundness } from "../../compiler/mask/soundness.ts";
+import type { ModelSpec } from "../../compiler/plan/manifest.ts";
+import type { Model } from "../../compiler/types/model.ts";
+import type { HostArray } from "../../runtime/exec/states.ts";
+import { type Backend, randomWeights } from "./compare.ts";
+
+/** What a compiled bundle would say of the model. */
+export function specOf(model: Model): ModelSpec {
+  const sound = cacheSoundness(model);
+  return modelSpec(model, layoutParameters(model), sound.sound ? { sound: true } : { sound: false, reason: sound.reason, keep: sound.keep });
+}
+
+const statesOf = (graph: Graph) => graph.nodes.flatMap((n) => (n.op === "state" ? [{ name: n.attrs.name, type: n.type }] : []));
+
+export function meaningOf(model: Model, spec: ModelSpec): Backend {
+  const flat = randomWeights(spec);
+  const weights = Object.fromEntries(spec.parameters.map((p) => [`params/${p.path}`, flat.slice(p.offset, p.offset + p.axes.reduce((n, a) => n * a.size, 1))]));
+  const graphs: Record<string, Graph> = { forward: lowerForward(model), step: lowerStep(model, "step").graph, denoise: lowerStep(model, "denoise").graph };
+  let slots = 0;
+  let caches: Record<string, Value> = {};
+  const run = (name: string, lengths: Readonly<Record<string, number>>, values: Readonly<Record<string, HostArray>>) => {
+    const graph = graphs[name];
+    if (!graph) throw new Error(`no program ${name}`);
+    const states = statesOf(graph);
+    const reads = new Set(graph.nodes.flatMap((n) => (n.op === "input" ? [n.attrs.name] : [])));
+    const state: Record<string, ArrayLike<number> | Value> = {};
+    for (const s of states) state[s.name] = weights[s.name] ?? caches[s.name] ?? new Float64Array(shapeOf(s.type, lengths).reduce((a, b) => a * b, 1));
+    return interpret(graph, { inputs: Object.fromEntries(Object.entries(values).filter(([n]) => reads.has(n))), state, lengths });
+  };
+  return {
+    runner: {
+      begin(_, s) {
+        slots = s;
+        caches = {};
+      },
+      keep(rows) {
+        caches = Object.fromEntries(Object.entries(caches).map(([name, v]) => {
+          if (v.type.axes[0]?.name !== "batch") throw new Error("a cache is laid out row by row");
+          const each = v.data.length / (v.shape[0] ?? 1);
+          const data = new Float64Array(rows.length * each);
+          rows.forEach((r, i) => data.set(v.data.slice(r * each, (r + 1) * each), i * each));
+          return [name, { ...v, shape: [rows.length, ...v.shape.slice(1)], data }];
+        }));
+      },
+      run(program, table, extra, wanted) {
+        const { outputs, state } = run(program, { ...table.lengths, spare: slots - (table.lengths.s ?? 0) }, extra);
+        for (const [name, v] of Object.entries(state)) if (name.startsWith("cache.")) caches[name] = v;
+        return Promise.resolve(Object.fromEntries(wanted.map((n) => [n, outputs[n]?.data as unknown as Float32Array])));
+      },
+    },
+    forward: (lengths, values, wanted) => Promise.resolve(Object.fromEntries(wanted.map((n) => [n, run("forward", lengths, values).outputs[n]?.data as unknown as Float32Array]))),
+  };
+}
