@@ -53,14 +53,16 @@ export function lowerStep(model: Model, name: "step" | "denoise", store: "f32" |
 
 
 /** Write the new keys or values at slot `at` and give the first s slots. */
-function cached(leaves: ModelLeaves, caches: StateBuffer[], name: string, path: string, fresh: NodeId, dtype: "f32" | "f16"): NodeId {
+function cached(leaves: ModelLeaves, caches: StateBuffer[], name: string, path: string, fresh: NodeId, store: "f32" | "f16"): NodeId {
   const o = new OpsOn(leaves.builder, { ...leaves.ops.origin, path });
   const rest: Axis[] = leaves.builder.type(fresh).axes.filter((a) => a.name !== "batch" && a.name !== "s");
+  const each = rest.reduce((n, a) => n * (dimValue(a.size) ?? 0), 1);
+  // Rows of a cache are moved as whole words.
+  const dtype = each % 2 === 0 ? store : "f32";
   const slots = axis("s", dimAdd(dimVar("s"), dimVar("spare")));
   const state = o.state(name, { dtype, axes: [BATCH, slots, ...rest] });
   const written = o.add("update", [state, o.cast(fresh, dtype), leaves.input("at", "i32", [])], { axis: "s" });
   leaves.builder.output(name, written, name);
-  const each = rest.reduce((n, a) => n * (dimValue(a.size) ?? 0), 1);
   const size: IntExpr = { op: "*", a: { op: "*", a: "batch", b: { op: "+", a: "s", b: "spare" } }, b: each };
   caches.push({ name, dtype, size, fields: [] });
   return o.cast(o.add("slice", [written], { axis: "s", start: { terms: [] }, size: dimVar("s") }), "f32");

@@ -5,6 +5,7 @@ import fc from "fast-check";
 import { Body, KernelParts } from "../../compiler/kernel/body.ts";
 import type { BinaryOp, ScalarExpr, UnaryOp } from "../../compiler/scalar/expr.ts";
 import { add, binary, bool, builtin, f32, i32, length, lt, mul, name, select, u32, unary } from "../../compiler/scalar/expr.ts";
+import type { StorageType } from "../../compiler/kernel/kernel.ts";
 import { emitModule } from "../../compiler/wgsl/emit.ts";
 import { literal } from "../../compiler/wgsl/literal.ts";
 import { explainProblems } from "../gpu/null_device.ts";
@@ -78,7 +79,7 @@ describe("emitModule", () => {
     b.stmts.push({ kind: "aload", name: "flag_1", from: shared, index: i32(0), uniform: true });
     b.if(name("flag_1", "bool"), (t) => t.barrier(), (e) => e.store(out.u32, i32(5), u32(4294967295)));
     const { kernel } = finish("all", parts, b, { workgroup: [8, 1, 1], grid: [i32(1), i32(1), i32(1)], lengths: ["n"] });
-    const arena: Record<string, { arena: number; dtype: "f32" | "i32" | "u32" }> = {};
+    const arena: Record<string, { arena: number; dtype: StorageType }> = {};
     for (const op of kernel.operands) arena[op.name] = { arena: Object.keys(arena).length, dtype: op.dtype };
     const module = emitModule(kernel, (op) => arena[op] ?? { arena: 9, dtype: "f32" });
     expect(await explainProblems(module.wgsl)).toBe("");
