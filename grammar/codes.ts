@@ -163,6 +163,7 @@ export const codes = {
   W0604: { title: "a token attends to nothing", severity: "warning" },
   W0605: { title: "a later prediction sees a noised span", severity: "warning" },
   W0606: { title: "a prediction sees what is not there when sampling", severity: "warning" },
+  W0613: { title: "guidance has no condition to follow", severity: "warning" },
 } as const satisfies Record<string, CodeInfo>;
 
 export type Code = keyof typeof codes;

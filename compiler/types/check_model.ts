@@ -5,7 +5,7 @@ import type { Span } from "../../grammar/source.ts";
 import type { Ident, SampleMember } from "../ast/nodes.ts";
 import type { CheckedNetwork } from "./build_network.ts";
 import type { Context } from "./context.ts";
-import type { LossTerm, MixEntry, Process, Sampler, Stream, Task } from "./model.ts";
+import type { LossTerm, MixEntry, Process, Sampler, Stream, Task, TaskItem } from "./model.ts";
 import { segmentsOf } from "./tasks.ts";
 
 export interface Parts {
@@ -36,6 +36,7 @@ export function checkModel(cx: Context, name: Ident, p: Parts, network: CheckedN
   losses(cx, p);
   mixes(cx, p);
   literals(cx, p);
+  if (p.tasksSound) guidance(cx, p);
   if (network && cx.errors === before && p.hasLoss && p.lossesSound && p.tasksSound) gradients(cx, p, network);
 }
 
@@ -83,6 +84,20 @@ function mixes(cx: Context, p: Parts): void {
   }
   if (p.mix.length > 0 && p.mix.every((m) => m.weight === 0)) cx.report("E0319", "every task has weight 0", p.mixSpan ?? p.mix[0]?.span ?? { source: "", start: 0, end: 0 }, { help: "give one of them a weight above 0" });
 }
+
+/** Guidance follows away from what is made without a condition; a task that drops none has nothing to follow away from. */
+function guidance(cx: Context, p: Parts): void {
+  for (const s of p.samplers) {
+    if ((s.args["guidance"] ?? 1) === 1) continue;
+    const plain = p.tasks.find((t) => [...segmentsOf(t.items)].some((i) => i.kind === "predict" && i.stream === s.stream) && !dropsSomething(t.items));
+    if (!plain) continue;
+    cx.report("W0613", `guidance changes nothing in task \`${plain.name}\`, which never drops a condition`, s.span, {
+      also: [{ span: plain.span, text: "no condition is dropped here" }], help: "write `given drop(0.1) …` for the condition, so that the model learns to do without it",
+    });
+  }
+}
+
+const dropsSomething = (items: readonly TaskItem[]): boolean => items.some((i) => (i.kind === "repeat" ? dropsSomething(i.items) : i.drop > 0));
 
 /** Literal tokens are words of a text stream. */
 function literals(cx: Context, p: Parts): void {
