@@ -4,7 +4,7 @@
 
 import type { MaskPicture, MaskReport } from "./explain.ts";
 import type { TokenSpan } from "./spans.ts";
-import { factsOf, placeOf, spansOf, streamsOf, whereText } from "./spans.ts";
+import { factsOf, keysOf, placeOf, spansOf, streamsOf, whereText } from "./spans.ts";
 
 /** `stream0` … `stream5` are taken in turn by the streams of a picture. */
 export type Ink = "ground" | "panel" | "text" | "faint" | "tile" | "skipped" | "stream0" | "stream1" | "stream2" | "stream3" | "stream4" | "stream5";
@@ -58,9 +58,9 @@ const long = (value: string): number => [...value].length * LETTER;
 function picture(p: MaskPicture, title: string, top: number): { shapes: Shape[]; right: number; bottom: number } {
   const shapes: Shape[] = [];
   const streams = streamsOf(p);
-  const spans = spansOf(p.tokens);
-  const n = p.tokens.length;
-  const cell = Math.max(1, Math.min(CELL, Math.floor(PAGE / Math.max(1, n))));
+  const [spans, across] = [spansOf(p.tokens), spansOf(keysOf(p))];
+  const [high, wide] = [p.tokens.length, keysOf(p).length];
+  const cell = Math.max(1, Math.min(CELL, Math.floor(PAGE / Math.max(1, high, wide))));
   const places = cell >= 10 ? Math.max(0, ...p.tokens.map((t) => long(placeOf(t)))) : 0;
   const names = Math.max(0, ...spans.map((s) => long(s.label)));
   const bracket = 10;
@@ -74,14 +74,13 @@ function picture(p: MaskPicture, title: string, top: number): { shapes: Shape[];
     shapes.push(text(MARGIN, y, line));
     y += LINE;
   }
-  const gridTop = y + 6 + names + bracket;
-  const side = n * cell;
-  shapes.push({ kind: "rect", x: left, y: gridTop, w: side, h: side, ink: "panel" });
+  const gridTop = y + 6 + Math.max(0, ...across.map((s) => long(s.label))) + bracket;
+  shapes.push({ kind: "rect", x: left, y: gridTop, w: wide * cell, h: high * cell, ink: "panel" });
   shapes.push(...skipped(p, left, gridTop, cell), ...visible(p, streams, left, gridTop, cell), ...tiles(p, left, gridTop, cell));
-  shapes.push(...axes(spans, streams, left, gridTop, cell));
+  shapes.push(...axes(spans, across, streams, left, gridTop, cell));
   if (places > 0) p.tokens.forEach((t, i) => shapes.push(text(left - 5, gridTop + i * cell + cell - 2, placeOf(t), { end: true, ink: "faint" })));
 
-  y = gridTop + side + LINE + 10;
+  y = gridTop + high * cell + LINE + 10;
   const legend = legendOf(p, streams, y);
   shapes.push(...legend.shapes);
   y += LINE + 2;
@@ -90,7 +89,7 @@ function picture(p: MaskPicture, title: string, top: number): { shapes: Shape[];
     shapes.push(text(MARGIN, y, line));
     y += LINE;
   }
-  const right = Math.max(left + side, legend.right, MARGIN + 2 * long(title), ...[...about, ...facts].map((l) => MARGIN + long(l)));
+  const right = Math.max(left + wide * cell, legend.right, MARGIN + 2 * long(title), ...[...about, ...facts].map((l) => MARGIN + long(l)));
   return { shapes, right, bottom: y - LINE };
 }
 
@@ -114,9 +113,9 @@ function visible(p: MaskPicture, streams: readonly string[], left: number, top: 
   const gap = cell >= 6 ? 1 : 0;
   p.visible.forEach((row, i) => {
     for (let j = 0; j < row.length; ) {
-      const stream = p.tokens[j]?.stream ?? null;
+      const stream = keysOf(p)[j]?.stream ?? null;
       let end = j + 1;
-      while (gap === 0 && end < row.length && row[end] === row[j] && (p.tokens[end]?.stream ?? null) === stream) end++;
+      while (gap === 0 && end < row.length && row[end] === row[j] && (keysOf(p)[end]?.stream ?? null) === stream) end++;
       if (row[j] === "1") out.push({ kind: "rect", x: left + j * cell, y: top + i * cell, w: (end - j) * cell - gap, h: cell - gap, ink: inkOf(streams, stream) });
       j = end;
     }
@@ -125,42 +124,44 @@ function visible(p: MaskPicture, streams: readonly string[], left: number, top: 
 }
 
 function skipped(p: MaskPicture, left: number, top: number, cell: number): Shape[] {
-  const n = p.tokens.length;
+  const [high, wide] = [p.tokens.length, keysOf(p).length];
   const { queries, keys } = p.tile;
   return p.tile.classes.flatMap((line, i) => [...line].flatMap((c, j): Shape[] => (c === "."
-    ? [{ kind: "rect", x: left + j * keys * cell, y: top + i * queries * cell, w: Math.min(keys, n - j * keys) * cell, h: Math.min(queries, n - i * queries) * cell, ink: "skipped" }]
+    ? [{ kind: "rect", x: left + j * keys * cell, y: top + i * queries * cell, w: Math.min(keys, wide - j * keys) * cell, h: Math.min(queries, high - i * queries) * cell, ink: "skipped" }]
     : [])));
 }
 
 /** Lines between tiles, where tiles are large enough for lines. */
 function tiles(p: MaskPicture, left: number, top: number, cell: number): Shape[] {
-  const side = p.tokens.length * cell;
+  const [high, wide] = [p.tokens.length * cell, keysOf(p).length * cell];
   const out: Shape[] = [];
   if (Math.min(p.tile.queries, p.tile.keys) * cell < 6) return out;
-  for (let at = p.tile.keys * cell; at < side; at += p.tile.keys * cell) out.push({ kind: "rect", x: left + at - 1, y: top, w: 1, h: side, ink: "tile" });
-  for (let at = p.tile.queries * cell; at < side; at += p.tile.queries * cell) out.push({ kind: "rect", x: left, y: top + at - 1, w: side, h: 1, ink: "tile" });
+  for (let at = p.tile.keys * cell; at < wide; at += p.tile.keys * cell) out.push({ kind: "rect", x: left + at - 1, y: top, w: 1, h: high, ink: "tile" });
+  for (let at = p.tile.queries * cell; at < high; at += p.tile.queries * cell) out.push({ kind: "rect", x: left, y: top + at - 1, w: wide, h: 1, ink: "tile" });
   return out;
 }
 
 /** Spans bracketed and named beside the rows and, turned, above the columns; names that would overlap are left out. */
-function axes(spans: readonly TokenSpan[], streams: readonly string[], left: number, top: number, cell: number): Shape[] {
+function axes(rows: readonly TokenSpan[], columns: readonly TokenSpan[], streams: readonly string[], left: number, top: number, cell: number): Shape[] {
   const out: Shape[] = [];
-  const places = left;
-  let free = -Infinity;
-  const rowLeft = MARGIN + Math.max(0, ...spans.map((s) => long(s.label)));
-  for (const s of [...spans].sort((a, b) => b.count - a.count || a.start - b.start)) {
-    const ink = inkOf(streams, s.stream);
-    const [from, size] = [s.start * cell, s.count * cell - (cell >= 6 ? 1 : 0)];
-    out.push({ kind: "rect", x: rowLeft + 6, y: top + from, w: 3, h: Math.max(1, size), ink });
-    out.push({ kind: "rect", x: places + from, y: top - 6, w: Math.max(1, size), h: 3, ink });
-  }
-  for (const s of spans) {
-    const middle = (s.start + s.count / 2) * cell;
-    if (middle - free < 9) continue;
-    free = middle;
-    out.push(text(rowLeft, top + Math.round(middle) + 4, s.label, { end: true }));
-    out.push(text(places + Math.round(middle) + 4, top - 10, s.label, { turned: true }));
-  }
+  const rowLeft = MARGIN + Math.max(0, ...rows.map((s) => long(s.label)));
+  const each = (spans: readonly TokenSpan[], draw: (s: TokenSpan, from: number, size: number, middle: number | undefined) => void): void => {
+    let free = -Infinity;
+    for (const s of spans) {
+      const middle = Math.round((s.start + s.count / 2) * cell);
+      const named = middle - free >= 9;
+      if (named) free = middle;
+      draw(s, s.start * cell, Math.max(1, s.count * cell - (cell >= 6 ? 1 : 0)), named ? middle : undefined);
+    }
+  };
+  each(rows, (s, from, size, middle) => {
+    out.push({ kind: "rect", x: rowLeft + 6, y: top + from, w: 3, h: size, ink: inkOf(streams, s.stream) });
+    if (middle !== undefined) out.push(text(rowLeft, top + middle + 4, s.label, { end: true }));
+  });
+  each(columns, (s, from, size, middle) => {
+    out.push({ kind: "rect", x: left + from, y: top - 6, w: size, h: 3, ink: inkOf(streams, s.stream) });
+    if (middle !== undefined) out.push(text(left + middle + 4, top - 10, s.label, { turned: true }));
+  });
   return out;
 }
 

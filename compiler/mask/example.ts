@@ -62,8 +62,11 @@ export function exampleLength(model: Model, task: Task, options: SampleOptions =
 
 function sizeOf(model: Model, item: Exclude<TaskItem, { kind: "repeat" }>, options: SampleOptions): { count: number; cols: number } {
   if (item.kind === "literal") return { count: 1, cols: 0 };
-  const stream = model.streams.find((s) => s.name === item.stream);
-  const told = options.lengths?.[item.field];
+  return segmentSize(model.streams.find((s) => s.name === item.stream), item.field, options);
+}
+
+function segmentSize(stream: Stream | undefined, field: string, options: SampleOptions): { count: number; cols: number } {
+  const told = options.lengths?.[field];
   if (stream?.tokenizer.kind === "patches") return grid(stream, told ?? options.patches ?? PATCHES);
   return { count: told ?? options.text ?? TEXT, cols: 0 };
 }
@@ -85,14 +88,40 @@ export interface CroppedField {
 
 export function croppedFields(model: Model, task: Task, options: SampleOptions = {}): CroppedField[] {
   const out = new Map<string, CroppedField>();
-  for (const item of flat(task.items)) {
-    const t = item.kind === "literal" ? undefined : model.streams.find((s) => s.name === item.stream)?.tokenizer;
-    if (item.kind === "literal" || t?.kind !== "patches") continue;
-    const { count, cols } = sizeOf(model, item, options);
+  for (const item of task.items) {
+    const stream = item.kind === "literal" || item.kind === "repeat" ? undefined : model.streams.find((s) => s.name === item.stream);
+    const t = stream?.tokenizer;
+    if (item.kind === "literal" || item.kind === "repeat" || t?.kind !== "patches") continue;
+    const { count, cols } = segmentSize(stream, item.field, options);
     const of = { rows: t.height / t.patch, cols: t.width / t.patch };
     if (count < of.rows * of.cols) out.set(item.field, { field: item.field, rows: count / cols, cols, of });
   }
   return [...out.values()];
+}
+
+/** The row of a stream that stands beside the sequence, as runtime/sequence/layout.ts lays it out: positions and spans count from 0. */
+export function besideOf(model: Model, task: Task, stream: Stream, options: SampleOptions = {}): ExampleToken[] {
+  const out: ExampleToken[] = [];
+  const declared = Object.fromEntries(model.attributes.map((a) => [a.name, a.fallback]));
+  for (let doc = 0; doc < (options.documents ?? 1); doc++) {
+    const first = out.length;
+    let span = 0;
+    task.items.forEach((item, index) => {
+      if (item.kind !== "beside" || item.stream !== stream.name) return;
+      const { count, cols } = segmentSize(stream, item.field, options);
+      for (let i = 0; i < count; i++) {
+        out.push({
+          label: item.field, item: index, index: i, role: "given", stream: stream.name,
+          attributes: withFormulas(model, {
+            pos: out.length - first, doc, span, index: i, stream: stream.id, task: task.id, role: 0,
+            row: cols > 0 ? Math.floor(i / cols) : 0, col: cols > 0 ? i % cols : 0, frame: 0, scale: 0, time: 0, ...declared, ...item.attributes,
+          }),
+        });
+      }
+      span++;
+    });
+  }
+  return out;
 }
 
 export function exampleOf(model: Model, task: Task, options: SampleOptions = {}): ExampleToken[] {

@@ -5,9 +5,9 @@
 import { printExpr } from "../scalar/print.ts";
 import { and, attr, binary, children, i32, mapExpr } from "../scalar/expr.ts";
 import type { ScalarExpr } from "../scalar/expr.ts";
-import type { Attention, Model, Predicate, Task } from "../types/model.ts";
+import type { Attention, CrossAttention, Model, Predicate, Task } from "../types/model.ts";
 import type { CroppedField, ExampleToken, SampleOptions } from "./example.ts";
-import { croppedFields, exampleOf } from "./example.ts";
+import { besideOf, croppedFields, exampleOf } from "./example.ts";
 import { headMasks } from "./heads.ts";
 import { cacheSoundness } from "./soundness.ts";
 import type { TileCounts } from "./tiles.ts";
@@ -42,6 +42,11 @@ export interface MaskPicture {
   /** Scores that change the logits of what is visible, as the spec has them. */
   readonly scores: readonly string[];
   readonly tokens: readonly PictureToken[];
+  /** The tokens that are looked at, where they are others than those that look: `keys` names their stream. */
+  readonly keyTokens: readonly PictureToken[] | null;
+  /** The stream beside the sequence whose tokens look, and are looked at; null for the sequence. */
+  readonly queries: string | null;
+  readonly keys: string | null;
   /** Images of which the tokens are the upper left corner. */
   readonly cropped: readonly CroppedField[];
   /** A string a query, a character a key: `1` where the query may attend to the key, else `0`. */
@@ -108,6 +113,8 @@ interface Group {
   readonly expr: ScalarExpr | undefined;
   readonly text: string;
   readonly heads: readonly number[] | "all";
+  readonly queries: string | null;
+  readonly keys: string | null;
   readonly attentions: Attention[];
 }
 
@@ -115,10 +122,11 @@ function groupsOf(model: Model, options: ReportOptions): Group[] {
   const groups = new Map<string, Group>();
   for (const a of attentionsOf(model, options.mask)) {
     if (options.layer !== undefined && a.layer !== options.layer) continue;
+    const { queries, keys } = "keys" in a ? a : { queries: null, keys: null };
     for (const { heads, expr } of headMasks(a)) {
       if (options.head !== undefined && !heads.includes(options.head)) continue;
-      const group: Group = { expr, text: a.mask?.text.replace(/\s+/g, " ").trim() ?? "full", heads: heads.length === Math.max(1, a.heads) ? "all" : heads, attentions: [a] };
-      const key = `${expr ? printExpr(expr) : ""}|${String(group.heads)}`;
+      const group: Group = { expr, text: a.mask?.text.replace(/\s+/g, " ").trim() ?? "full", heads: heads.length === Math.max(1, a.heads) ? "all" : heads, queries, keys, attentions: [a] };
+      const key = `${expr ? printExpr(expr) : ""}|${String(group.heads)}|${queries ?? ""}|${keys ?? ""}`;
       const known = groups.get(key);
       if (known) known.attentions.push(a);
       else groups.set(key, group);
@@ -127,38 +135,55 @@ function groupsOf(model: Model, options: ReportOptions): Group[] {
   return [...groups.values()];
 }
 
-/** The attentions to look at. A model whose layers attend nowhere has its mask drawn all the same. */
-function attentionsOf(model: Model, asked: Predicate | undefined): Attention[] {
+/** The attentions to look at. A model whose layers attend nowhere has its mask drawn all the same. A mask that is asked about is about
+ *  the sequence. */
+function attentionsOf(model: Model, asked: Predicate | undefined): (Attention | CrossAttention)[] {
   const given = asked ?? model.mask;
-  if (model.attentions.length === 0) return given ? [{ path: "", layer: -1, heads: 1, width: 0, valueWidth: 0, mask: given, score: null, span: given.span }] : [];
-  if (!asked) return [...model.attentions];
+  if (model.attentions.length === 0 && given && (asked || model.crossAttentions.length === 0)) return [{ path: "", layer: -1, heads: 1, width: 0, valueWidth: 0, mask: given, score: null, span: given.span }];
+  if (!asked) return [...model.attentions, ...model.crossAttentions];
   return model.attentions.map((a) => ({ ...a, mask: { ...asked, expr: forLayer(asked.expr, a.layer) } }));
 }
 
 const forLayer = (e: ScalarExpr, layer: number): ScalarExpr => mapExpr(e, (x) => (x.kind === "name" && x.name === "layer" ? i32(layer) : x));
 
 function picturesOf(model: Model, task: Task, groups: readonly Group[], options: ReportOptions): MaskPicture[] {
-  const tokens = exampleOf(model, task, options);
-  const side = options.tile ?? tileOf(tokens.length);
+  const rows = new Map<string | null, Row>();
+  const rowOf = (name: string | null): Row => {
+    const stream = model.streams.find((s) => s.name === name);
+    const tokens = stream ? besideOf(model, task, stream, options) : exampleOf(model, task, options);
+    const row = rows.get(name) ?? { tokens, shown: tokens.map((t) => shownToken(model, t)) };
+    rows.set(name, row);
+    return row;
+  };
   const cropped = croppedFields(model, task, options);
-  const shown = tokens.map((t) => shownToken(model, t));
-  return groups.map((g) => {
-    const tested = g.expr ? and(sameDocument, g.expr) : sameDocument;
-    const visible = visibleRows(tested, tokens, tokens);
-    const classes = tileClasses(visible, side, side);
-    const analysed = analysedTiles(tested, tokens, side, side);
-    const all = tokens.length ** 2;
-    const worked = (c: readonly string[]): number => pairsIn(c, "#+", side, side, tokens.length, tokens.length);
-    const cost = g.attentions.reduce((n, a) => n + (g.heads === "all" ? Math.max(1, a.heads) : g.heads.length) * 2 * (a.width + a.valueWidth), 0);
-    return {
-      layers: g.attentions.map((a) => a.layer).filter((l) => l >= 0), paths: g.attentions.map((a) => a.path).filter((p) => p !== ""), heads: g.heads,
-      mask: g.text, predicate: printExpr(tested), reads: readsOf(tested), scores: [...new Set(g.attentions.flatMap((a) => (a.score ? [a.score.text.replace(/\s+/g, " ").trim()] : [])))],
-      tokens: shown, cropped, visible,
-      tile: { queries: side, keys: side, ...countTiles(classes), classes, kernel: countTiles(analysed) },
-      pairs: { all, visible: visible.reduce((n, row) => n + row.split("1").length - 1, 0) },
-      flops: { dense: cost * all, done: cost * worked(analysed), possible: cost * worked(classes) },
-    };
+  return groups.flatMap((g) => {
+    const [q, k] = [rowOf(g.queries), rowOf(g.keys)];
+    return q.tokens.length === 0 || k.tokens.length === 0 ? [] : [pictureOf(g, q, k, options, cropped)];
   });
+}
+
+interface Row {
+  readonly tokens: readonly ExampleToken[];
+  readonly shown: readonly PictureToken[];
+}
+
+function pictureOf(g: Group, q: Row, k: Row, options: ReportOptions, cropped: readonly CroppedField[]): MaskPicture {
+  const tested = g.expr ? and(sameDocument, g.expr) : sameDocument;
+  const visible = visibleRows(tested, q.tokens, k.tokens);
+  const side = options.tile ?? tileOf(Math.max(q.tokens.length, k.tokens.length));
+  const [classes, analysed] = [tileClasses(visible, side, side), analysedTiles(tested, q.tokens, k.tokens, side, side)];
+  const all = q.tokens.length * k.tokens.length;
+  const worked = (c: readonly string[]): number => pairsIn(c, "#+", side, side, q.tokens.length, k.tokens.length);
+  const cost = g.attentions.reduce((n, a) => n + (g.heads === "all" ? Math.max(1, a.heads) : g.heads.length) * 2 * (a.width + a.valueWidth), 0);
+  const fields = new Set([...q.shown, ...k.shown].map((t) => t.field));
+  return {
+    layers: g.attentions.map((a) => a.layer).filter((l) => l >= 0), paths: g.attentions.map((a) => a.path).filter((p) => p !== ""), heads: g.heads,
+    mask: g.text, predicate: printExpr(tested), reads: readsOf(tested), scores: [...new Set(g.attentions.flatMap((a) => (a.score ? [a.score.text.replace(/\s+/g, " ").trim()] : [])))],
+    queries: g.queries, keys: g.keys, tokens: q.shown, keyTokens: q === k ? null : k.shown, cropped: cropped.filter((c) => fields.has(c.field)), visible,
+    tile: { queries: side, keys: side, ...countTiles(classes), classes, kernel: countTiles(analysed) },
+    pairs: { all, visible: visible.reduce((n, row) => n + row.split("1").length - 1, 0) },
+    flops: { dense: cost * all, done: cost * worked(analysed), possible: cost * worked(classes) },
+  };
 }
 
 /** So that even a short sample has a few tiles. */

@@ -28,14 +28,16 @@ const nameOf = (t: PictureToken): string => `${t.role === "padding" ? "pad" : (t
 /** What is between the brackets of a label: `2`, or `1,0` on a grid; nothing for a literal. */
 export const placeOf = (t: PictureToken): string => (t.role === "literal" ? "" : (/\[(.*)\]$/.exec(t.label)?.[1] ?? ""));
 
-/** Streams of the tokens in the order of their first token. */
-export const streamsOf = (p: MaskPicture): string[] => [...new Set(p.tokens.flatMap((t) => (t.stream === null ? [] : [t.stream])))];
+export const keysOf = (p: MaskPicture): readonly PictureToken[] => p.keyTokens ?? p.tokens;
 
-/** `all heads of layers 0-2`, `heads 1, 3 of layer 4`. */
+/** Streams of the tokens in the order of their first token. */
+export const streamsOf = (p: MaskPicture): string[] => [...new Set([...p.tokens, ...keysOf(p)].flatMap((t) => (t.stream === null ? [] : [t.stream])))];
+
+/** `all heads of layers 0-2`, `heads 1, 3 of layer 4`, `all heads of layers 0-1, to image`. */
 export function whereText(p: MaskPicture): string {
   if (p.layers.length === 0) return "no layer attends";
   const many = (word: string, numbers: readonly number[]): string => `${numbers.length === 1 ? word : `${word}s`} ${ranges(numbers)}`;
-  return `${p.heads === "all" ? "all heads" : many("head", p.heads)} of ${many("layer", p.layers)}`;
+  return `${p.heads === "all" ? "all heads" : many("head", p.heads)} of ${many("layer", p.layers)}${p.keys === null ? "" : p.queries === null ? `, to ${p.keys}` : p.queries === p.keys ? `, within ${p.keys}` : `, from ${p.queries} to ${p.keys}`}`;
 }
 
 /** `0-3, 6`: numbers in order, neighbours joined. */
@@ -83,6 +85,8 @@ export function factsOf(p: MaskPicture): (readonly [string, string])[] {
     const possible = flops.done === flops.possible ? "" : ` (${share(flops.dense - flops.possible, flops.dense)} possible)`;
     facts.push(["work", `${flopsText(flops.done)} of ${flopsText(flops.dense)} of attention forward: ${share(flops.dense - flops.done, flops.dense)} saved${possible}`]);
   }
+  const alone = p.visible.filter((row) => !row.includes("1")).length;
+  if (alone > 0) facts.push(["alone", `${alone} of ${p.visible.length} rows see nothing, and attention gives them 0`]);
   for (const c of p.cropped) facts.push(["sample", `${c.rows} x ${c.cols} of the ${c.of.rows} x ${c.of.cols} patches of ${c.field}`]);
   return facts;
 }

@@ -4,7 +4,7 @@
 
 import type { MaskPicture, MaskReport } from "./explain.ts";
 import type { TokenSpan } from "./spans.ts";
-import { factsOf, placeOf, spansOf, streamsOf, whereText } from "./spans.ts";
+import { factsOf, keysOf, placeOf, spansOf, streamsOf, whereText } from "./spans.ts";
 
 export interface TextOptions {
   /** Characters of a line. */
@@ -66,12 +66,12 @@ interface Cells {
 }
 
 function cells(p: MaskPicture, options: TextOptions, paint: Painter): Cells {
-  const spans = spansOf(p.tokens);
+  const [spans, across] = [spansOf(p.tokens), spansOf(keysOf(p))];
   const name = Math.max(0, ...spans.map((s) => s.label.length));
   const place = Math.max(0, ...p.tokens.map((t) => placeOf(t).length));
   const left = 2 + name + 1 + place + 2;
   const room = Math.max(16, options.columns - left);
-  const n = p.tokens.length;
+  const [n, wideAll] = [p.tokens.length, keysOf(p).length];
   const label = (row: number, rows: number): string => {
     const starts = spans.filter((s) => s.start >= row && s.start < row + rows);
     // Of several spans in one line the longest is named: the others are literals beside it.
@@ -79,18 +79,18 @@ function cells(p: MaskPicture, options: TextOptions, paint: Painter): Cells {
     const at = p.tokens[span && rows > 1 ? span.start : row];
     return `  ${paint.ink((span?.label ?? "").padEnd(name), span?.stream ?? null)} ${paint.dim((at && rows <= 2 ? placeOf(at) : "").padStart(place))}  `;
   };
-  const header = (wide: number, each: number): string[] => columnLabels(spans, wide, each, n, paint).map((l) => " ".repeat(left) + l);
-  if (2 * n <= room) {
+  const header = (wide: number, each: number): string[] => columnLabels(across, wide, each, wideAll, paint).map((l) => " ".repeat(left) + l);
+  if (2 * wideAll <= room) {
     const rows = p.visible.map((row, i) => label(i, 1) + wideRow(row, p, paint) + suffix(p, i, paint));
     return { lines: [...header(2, 1), ...rows] };
   }
-  if (n <= room && !paint.colour) return { lines: [...header(1, 1), ...p.visible.map((row, i) => label(i, 1) + row.replaceAll("1", "#").replaceAll("0", "."))] };
-  if (n <= room) {
+  if (wideAll <= room && !paint.colour) return { lines: [...header(1, 1), ...p.visible.map((row, i) => label(i, 1) + row.replaceAll("1", "#").replaceAll("0", "."))] };
+  if (wideAll <= room) {
     const rows: string[] = [];
     for (let i = 0; i < n; i += 2) rows.push(label(i, 2) + halfRow(p.visible[i] ?? "", p.visible[i + 1] ?? "", p, paint));
     return { lines: [...header(1, 1), ...rows], note: "two rows a line" };
   }
-  const wide = Math.ceil(n / room);
+  const wide = Math.ceil(wideAll / room);
   const high = 2 * wide;
   const rows: string[] = [];
   for (let top = 0; top < n; top += high) rows.push(label(top, high) + blockRow(p, top, high, wide, paint));
@@ -113,12 +113,12 @@ function runs(n: number, styleOf: (i: number) => string, textOf: (i: number) => 
 
 function wideRow(row: string, p: MaskPicture, paint: Painter): string {
   if (!paint.colour) return [...row].map((c) => (c === "1" ? "# " : ". ")).join("").trimEnd();
-  const stream = (i: number): string | null => p.tokens[i]?.stream ?? null;
+  const stream = (i: number): string | null => keysOf(p)[i]?.stream ?? null;
   return runs(row.length, (i) => `${row[i] ?? ""}${stream(i) ?? ""}`, (i) => (row[i] === "1" ? "  " : "· "), (text, i) => (row[i] === "1" ? paint.fill(text, stream(i)) : paint.dim(text)));
 }
 
 function halfRow(upper: string, lower: string, p: MaskPicture, paint: Painter): string {
-  const stream = (i: number): string | null => p.tokens[i]?.stream ?? null;
+  const stream = (i: number): string | null => keysOf(p)[i]?.stream ?? null;
   const cell = (i: number): string => {
     const [a, b] = [upper[i] === "1", lower[i] === "1"];
     return a && b ? "█" : a ? "▀" : b ? "▄" : " ";
@@ -128,8 +128,8 @@ function halfRow(upper: string, lower: string, p: MaskPicture, paint: Painter): 
 
 function blockRow(p: MaskPicture, top: number, high: number, wide: number, paint: Painter): string {
   const rows = p.visible.slice(top, top + high);
-  const n = p.tokens.length;
-  const stream = (i: number): string | null => p.tokens[i * wide]?.stream ?? null;
+  const n = keysOf(p).length;
+  const stream = (i: number): string | null => keysOf(p)[i * wide]?.stream ?? null;
   const cell = (i: number): string => {
     const parts = rows.map((r) => r.slice(i * wide, (i + 1) * wide));
     if (parts.every((x) => !x.includes("0"))) return paint.colour ? "█" : "#";

@@ -49,7 +49,7 @@ export function tileClasses(visible: readonly string[], high: number, wide: numb
 }
 
 /** The same by the analysis that the kernels run: never `.` or `#` where it is not so, and `+` where it cannot tell. */
-export function analysedTiles(mask: ScalarExpr, tokens: readonly ExampleToken[], high: number, wide: number): string[] {
+export function analysedTiles(mask: ScalarExpr, queries: readonly ExampleToken[], keys: readonly ExampleToken[], high: number, wide: number): string[] {
   const { may, must } = tileTruth(mask);
   let [q, k]: TileFacts[] = [{}, {}];
   const closure = (e: ScalarExpr): (() => number) => compileExpr(e, (leaf) => {
@@ -58,16 +58,16 @@ export function analysedTiles(mask: ScalarExpr, tokens: readonly ExampleToken[],
     return leaf.side === "q" ? () => q?.[name] ?? 0 : () => k?.[name] ?? 0;
   });
   const [some, all] = [closure(may), closure(must)];
-  const names = Object.keys(tokens[0]?.attributes ?? {});
-  const facts = (side: number): TileFacts[] => Array.from({ length: Math.ceil(tokens.length / side) }, (_, i) => {
+  const names = Object.keys(queries[0]?.attributes ?? {});
+  const facts = (tokens: readonly ExampleToken[], side: number): TileFacts[] => Array.from({ length: Math.ceil(tokens.length / side) }, (_, i) => {
     const part = tokens.slice(i * side, (i + 1) * side);
     return tileFacts(Object.fromEntries(names.map((n) => [n, part.map((t) => t.attributes[n] ?? 0)])));
   });
-  const keys = facts(wide);
-  return facts(high).map((own) => {
+  const passed = facts(keys, wide);
+  return facts(queries, high).map((own) => {
     q = own;
     let line = "";
-    for (k of keys) line += some() === 0 ? "." : all() !== 0 ? "#" : "+";
+    for (k of passed) line += some() === 0 ? "." : all() !== 0 ? "#" : "+";
     return line;
   });
 }

@@ -100,7 +100,7 @@ export function attendValue(call: BuiltinCall): Value {
   const sizes = { layer, heads: heads.reduce((n, a) => n * (dimValue(a.size) ?? 1), 1), width: size ?? 0, valueWidth: valueSize ?? 0 };
   const told = tabled && { ...(score as ScoreValue), expr: tabled.score };
   if (row === undefined) cx.noteAttention(env.path, layered, told, sizes, mask?.span ?? at);
-  else cx.noteCrossAttention(env.path, layered, told, sizes, mask?.span ?? at, row);
+  else cx.noteCrossAttention(env.path, layered, told, sizes, mask?.span ?? at, { queries: rowBeside(cx, queries) ?? null, keys: row });
 
   return cx.emit(env, at, (make) => {
     let [k, v] = [make.rename(k0, keys, KEY), make.rename(v0, keys, KEY)];

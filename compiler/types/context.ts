@@ -213,9 +213,9 @@ export class Context {
   }
 
   /** Like noteAttention, for keys of a row beside the sequence. */
-  noteCrossAttention(path: string, mask: MaskValue | null, score: ScoreValue | null, sizes: Pick<Attention, "layer" | "heads" | "width" | "valueWidth">, at: Span, keys: string): void {
+  noteCrossAttention(path: string, mask: MaskValue | null, score: ScoreValue | null, sizes: Pick<Attention, "layer" | "heads" | "width" | "valueWidth">, at: Span, rows: Pick<CrossAttention, "queries" | "keys">): void {
     const key = `${path}@${at.start}#${sizes.layer}`;
-    if (!this.made.crossAttentions.has(key)) this.made.crossAttentions.set(key, { path, ...sizes, mask: plain(mask), score: plain(score), span: at, keys });
+    if (!this.made.crossAttentions.has(key)) this.made.crossAttentions.set(key, { path, ...sizes, mask: plain(mask), score: plain(score), span: at, ...rows });
   }
 
   noteAttention(path: string, mask: MaskValue | null, score: ScoreValue | null, sizes: Pick<Attention, "layer" | "heads" | "width" | "valueWidth">, at: Span): void {

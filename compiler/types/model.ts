@@ -122,8 +122,10 @@ export interface Attention {
   readonly span: Span;
 }
 
-/** An attention of the sequence's tokens to those of a stream beside it. */
+/** An attention to the tokens of a stream beside the sequence. */
 export interface CrossAttention extends Attention {
+  /** The stream whose tokens look; null for those of the sequence. */
+  readonly queries: string | null;
   readonly keys: string;
 }
 
