@@ -47,7 +47,9 @@ export function unary(op: UnaryOp, a: ScalarExpr): ScalarExpr {
   if (op === "to_i32" && a.type === "i32") return a;
   if (op === "to_f32" && a.type === "f32") return a;
   if (a.kind === "const") {
-    if (op === "neg" && (type === "f32" || type === "i32")) return { kind: "const", type, value: -a.value };
+    if (op === "neg" && type === "f32") return { kind: "const", type, value: -a.value };
+    // Folded to the end: WGSL refuses a constant that overflows, and the least i32 is its own negative.
+    if (type === "i32" && (op === "neg" || (op === "abs" && a.type === "i32"))) return i32((op === "neg" ? -a.value : Math.abs(a.value)) | 0);
     if (op === "to_f32" && a.type === "i32") return f32(a.value);
     if (op === "not" && type === "bool") return bool(a.value === 0);
   }
@@ -73,6 +75,9 @@ export function binary(op: BinaryOp, a: ScalarExpr, b: ScalarExpr): ScalarExpr {
     if (op === "mul" && ca === 1) return b;
     if ((op === "mul" || op === "div") && cb === 1) return a;
     if (op === "mod" && cb === 1) return i32(0);
+    // What scalar/eval.ts says of a zero below; WGSL refuses it where it can see it.
+    if (op === "div" && cb === 0) return a;
+    if (op === "mod" && cb === 0) return i32(0);
   }
   if (a.type === "bool" && type === "bool") {
     if (op === "and") {
@@ -94,8 +99,8 @@ function foldInt(op: BinaryOp, a: number, b: number): number | undefined {
     case "add": return (a + b) | 0;
     case "sub": return (a - b) | 0;
     case "mul": return Math.imul(a, b);
-    case "div": return b === 0 ? undefined : Math.trunc(a / b);
-    case "mod": return b === 0 ? undefined : a % b;
+    case "div": return b === 0 ? a : Math.trunc(a / b) | 0;
+    case "mod": return b === 0 ? 0 : (a % b) | 0;
     case "min": return Math.min(a, b);
     case "max": return Math.max(a, b);
     case "eq": return a === b ? 1 : 0;

@@ -72,6 +72,12 @@ describe("simplification", () => {
       expect(exprText(simplify(s))).toBe(exprText(s));
     }), { numRuns: 400 });
   });
+  it("leaves WGSL no constant to refuse: a division by zero it can see, or one that overflows", () => {
+    const [x, least] = [name("x", "i32"), i32(-(2 ** 31))];
+    expect([binary("div", x, i32(0)), binary("mod", x, i32(0)), binary("div", x, unary("abs", i32(0)))]).toEqual([x, i32(0), x]);
+    expect([binary("div", i32(7), i32(0)), binary("mod", i32(7), i32(0)), binary("div", least, i32(-1)), unary("neg", least), unary("abs", least)]).toEqual([i32(7), i32(0), least, least, least]);
+  });
+
   it("does what masks need", () => {
     const [a, b, p] = [name("i", "i32"), name("j", "i32"), name("p", "bool")];
     const becomes = (e: ScalarExpr, text: string) => expect(printExpr(simplify(e))).toBe(text);
