@@ -2,13 +2,11 @@
 // Declarations are checked standing alone first, then each model and variant with its own sizes.
 // Never throws on any text. What is valid but does not lower yet stands in `notBuilt`, of the file and of each model.
 
-import { isFatal } from "../grammar/diagnostic.ts";
 import type { Diagnostic } from "../grammar/diagnostic.ts";
 import type { Source } from "../grammar/source.ts";
 import { maskDiagnostics } from "./mask/diagnostics.ts";
 import { checkAlone } from "./types/alone.ts";
 import { buildModel } from "./types/build_model.ts";
-import type { Context } from "./types/context.ts";
 import { newContext } from "./types/elaborate.ts";
 import { planOf } from "./types/members_of_model.ts";
 import type { Model } from "./types/model.ts";
@@ -18,7 +16,8 @@ import type { LinkedFile, Loader } from "./types/modules.ts";
 export type { Loader } from "./types/modules.ts";
 
 export interface CheckResult {
-  /** Models and variants of the file itself, in the order of the text; those with errors are left out. */
+  /** Models and variants of the file itself, in the order of the text; those with errors are left out, unless the errors are about
+   *  what a mask lets through: such a model is whole, and its mask can be drawn. */
   readonly models: readonly Model[];
   readonly diagnostics: readonly Diagnostic[];
   readonly notBuilt: readonly Diagnostic[];
@@ -46,16 +45,11 @@ export function checkFile(source: Source, loader: Loader): CheckResult {
       return found && { decl: found.decl, scope: found.file.scope };
     }, declared.map((m) => m.decl.name.text));
     const model = plan && buildModel(cx, plan);
-    if (model && attends(cx, model)) models.push(model);
+    if (!model) continue;
+    cx.bag.addAll(maskDiagnostics(model));
+    models.push(model);
   }
   return { models, diagnostics: cx.diagnostics(), notBuilt: cx.notBuilt.sorted() };
-}
-
-/** Says what its masks do to a whole model; false where a prediction cannot mean anything under them. */
-function attends(cx: Context, model: Model): boolean {
-  const found = maskDiagnostics(model);
-  cx.bag.addAll(found);
-  return !found.some(isFatal);
 }
 
 function modelsOf(files: readonly LinkedFile[]) {

@@ -47,7 +47,7 @@ export interface Ground {
 
 export function groundOf(model: Model, task: Task): Ground {
   const items = flat(task.items);
-  const text = model.streams.find((s) => s.kind === "text");
+  const text = model.streams.find((s) => s.kind === "text" && !s.beside);
   const streams = items.map((i) => (i.kind === "literal" ? text : model.streams.find((s) => s.name === i.stream)));
   const counts = items.map((i, n): Range => {
     const t = streams[n]?.tokenizer;

@@ -149,7 +149,7 @@ function mayBeLone(g: Ground, sees: Sees, group: number): boolean {
 /** Predicted items whose queries see no token in any step, whatever the sample. */
 function neverSeeing(g: Ground, sees: Sees): number[] {
   const { views } = sees;
-  if (views.groups.some((x) => !x.expr)) return [];
+  if (views.groups.some((x) => !x.expr) || g.model.crossAttentions.length > 0) return [];
   const blind = (q: Node, nodes: readonly Node[], absent: ReadonlySet<number>): boolean =>
     views.groups.every((_, group) => nodes.every((k) => sees.truth(group, q, k, absent) === "false"));
   const seeing = new Set<number>();

@@ -2,10 +2,10 @@
 // In: a task with lengths of its texts and items left out, or a table that the runtime made. Out: a Sample.
 // Images have all their patches here, unlike those of example.ts: what is found on a Sample can happen.
 
-import type { Model, Task, TaskItem } from "../types/model.ts";
+import type { Model, Task } from "../types/model.ts";
 import { exampleOf, flat } from "./example.ts";
 
-export type Item = Exclude<TaskItem, { kind: "repeat" }>;
+export type Item = ReturnType<typeof flat>[number];
 
 export interface Sample {
   readonly task: Task;

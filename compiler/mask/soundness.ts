@@ -54,7 +54,8 @@ export function cacheSoundness(model: Model): Soundness {
     const g = groundOf(model, task);
     const late = firstLate(g, new Sees(g, views));
     // Items fed as one unit see each other; what stands before the first that looks ahead keeps its keys.
-    keep[task.name] = late === undefined ? task.items.length : late.from < openingOf(g.items) ? 0 : late.from;
+    const from = late && g.items[late.from];
+    keep[task.name] = !late || !from ? task.items.length : late.from < openingOf(g.items) ? 0 : task.items.indexOf(from);
     first ??= late;
   }
   if (!first) return { sound: true };

@@ -3,6 +3,7 @@
 // What is not a step works on each token by itself, so what a token can depend on is decided by the steps alone.
 
 import type { Span } from "../../grammar/source.ts";
+import { dimText } from "../dim/dim.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
 import type { Node } from "../graph/graph.ts";
 import type { ScalarExpr } from "../scalar/expr.ts";
@@ -20,15 +21,25 @@ export interface Step {
   readonly span: Span | undefined;
 }
 
+/** The length of the sequence. What lies in a row beside it is given, and never made of what the sequence holds. */
 const TOKENS = "t";
 
 /** Ops other than attention whose result for one token depends on others. */
-function mixes(n: Node): boolean {
+function mixes(b: GraphBuilder, n: Node): boolean {
+  const along = (names: readonly string[]): boolean => n.args.some((a) => b.type(a).axes.some((x) => names.includes(x.name) && dimText(x.size) === TOKENS));
   switch (n.op) {
-    case "sum": case "amax": case "dot": return n.attrs.axes.includes(TOKENS);
-    case "argmax": case "slice": case "concat": case "gather": return n.attrs.axis === TOKENS;
+    case "sum": case "amax": case "dot": return along(n.attrs.axes);
+    case "argmax": case "slice": case "concat": case "gather": return along([n.attrs.axis]);
     default: return false;
   }
+}
+
+/** Attention of the sequence to itself, not to or within a row beside it. */
+function attends(b: GraphBuilder, n: Node): boolean {
+  if (n.op !== "attend") return false;
+  const [q, k] = n.args;
+  const long = (node: number | undefined, axis: string): boolean => node !== undefined && b.type(node).axes.some((x) => x.name === axis && dimText(x.size) === TOKENS);
+  return long(q, n.attrs.query) && long(k, n.attrs.key);
 }
 
 export function flowOf(b: GraphBuilder, attentions: readonly Attention[]): Step[] {
@@ -36,17 +47,20 @@ export function flowOf(b: GraphBuilder, attentions: readonly Attention[]): Step[
   /** By node: the steps above it that no other one of them has read. */
   const above: (readonly number[])[] = [];
   const behind: ReadonlySet<number>[] = [];
+  const named = new Set<Attention>();
   for (let id = 0; id < b.size; id++) {
     const n = b.node(id);
     const found = [...new Set(n.args.flatMap((a) => above[a] ?? []))];
     const last = found.filter((s) => !found.some((t) => behind[t]?.has(s)));
-    if (n.op !== "attend" && !mixes(n)) {
+    if (!attends(b, n) && !mixes(b, n)) {
       above.push(last);
       continue;
     }
     const mask = n.op === "attend" ? n.attrs.mask : undefined;
     const here = n.op === "attend" ? attentions.filter((a) => n.origin.path === a.path) : [];
-    const attention = here.find((a) => a.mask && mask && exprText(mask).includes(exprText(a.mask.expr))) ?? here[0];
+    const alike = here.filter((a) => (a.mask && mask ? exprText(mask).includes(exprText(a.mask.expr)) : !a.mask));
+    const attention = alike.find((a) => !named.has(a)) ?? alike[0] ?? here[0];
+    if (attention) named.add(attention);
     behind.push(new Set(last.flatMap((s) => [s, ...(behind[s] ?? [])])));
     above.push([steps.length]);
     steps.push({ mask, heads: attention?.heads ?? 1, attention, after: last, span: attention?.span ?? n.origin.spans[0] });
