@@ -17,7 +17,7 @@ export function memberOf(cx: Context, target: Value, name: Ident, targetSpan: Sp
     case "subject": {
       const attribute = attributeNamed(text, env);
       // Outside a model nothing is known about declared attributes, so every word may be one.
-      if (!isAttribute(cx, attribute) && (!cx.alone || target.side === "token")) return unknownAttribute(cx, text, name.span);
+      if (!isAttribute(cx, attribute) && !cx.alone) return unknownAttribute(cx, text, name.span);
       if (target.side === "token") return attributeNode(cx, attribute, at, env);
       const expr = attributeOn(cx, target.side, attribute);
       return expr ? scalar(expr) : poison;
