@@ -68,7 +68,6 @@ export const codes = {
   E0237: { title: "the formula of an attribute is no whole number", severity: "error" },
   E0238: { title: "a task cannot set this attribute", severity: "error" },
   E0239: { title: "division by zero in a mask", severity: "error" },
-  E0240: { title: "the keys are no tokens of the sequence", severity: "error" },
   E0245: { title: "a stream stands beside the sequence and in it", severity: "error" },
   E0246: { title: "attention over what is no row of tokens", severity: "error" },
   E0301: { title: "a stream is predicted without a head", severity: "error" },
