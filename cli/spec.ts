@@ -7,6 +7,7 @@ import { checkFile, type Loader } from "../compiler/check.ts";
 import { diagnosticsToJson } from "../compiler/report/json.ts";
 import { renderAll, type Sources } from "../compiler/report/render.ts";
 import type { Model } from "../compiler/types/model.ts";
+import type { Code } from "../grammar/codes.ts";
 import type { Diagnostic } from "../grammar/diagnostic.ts";
 import { makeSource, type Source } from "../grammar/source.ts";
 import { HeddleError } from "../runtime/error.ts";
@@ -86,10 +87,13 @@ export function report(checked: Pick<Checked, "diagnostics" | "sources">, json: 
 
 export const hasErrors = (diagnostics: readonly Diagnostic[]): boolean => diagnostics.some((d) => d.severity === "error" || d.severity === "bug");
 
-/** The one model of a spec that a command works on; ends the command when the spec has errors. */
-export function modelOf(file: string, name: string | undefined): { model: Model; checked: Checked } {
+/** Warnings about masks, which `check`, `build` and `train` say. */
+export const maskWarnings: readonly Code[] = ["W0602", "W0604", "W0605", "W0606"];
+
+/** The one model of a spec that a command works on; ends the command when the spec has errors. `unsaid` are warnings that do not matter to it. */
+export function modelOf(file: string, name: string | undefined, unsaid: readonly Code[] = []): { model: Model; checked: Checked } {
   const checked = checkSpec(file);
-  report(checked, false);
+  report({ diagnostics: checked.diagnostics.filter((d) => !unsaid.includes(d.code)), sources: checked.sources }, false);
   if (hasErrors(checked.diagnostics)) throw new Exit(EXIT.failed);
   const names = checked.models.map((m) => m.name).join(", ");
   const model = name === undefined ? checked.models[0] : checked.models.find((m) => m.name === name);

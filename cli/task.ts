@@ -7,7 +7,7 @@ import type { Command } from "commander";
 import { encode } from "fast-png";
 import type { ModelSpec } from "../compiler/plan/manifest.ts";
 import { HeddleError } from "../runtime/error.ts";
-import type { FieldInput, FieldOutput, GenerativeModel } from "../runtime/generate/model.ts";
+import type { FieldInput, FieldOutput, GenerativeModel, RunOptions } from "../runtime/generate/model.ts";
 import { findStream, findTask, neededFields } from "../runtime/sequence/layout.ts";
 import { imageBytes } from "../runtime/tokenize/image.ts";
 import { writeAtomically } from "../runtime/weights/file.ts";
@@ -63,10 +63,10 @@ export function givenFields(spec: ModelSpec, taskName: string, pairs: readonly s
   return given;
 }
 
-export async function runTask(model: GenerativeModel, taskName: string, given: Readonly<Record<string, FieldInput>>, flags: RunFlags): Promise<void> {
+export async function runTask(model: GenerativeModel, taskName: string, given: Readonly<Record<string, FieldInput>>, flags: RunFlags, onSamples?: RunOptions["onSamples"]): Promise<void> {
   const bar = startProgress(taskName, 20);
   const requests = Array.from({ length: flags.count }, () => given);
-  const results = await model.runMany(taskName, requests, { seed: flags.seed, samplers: overrides(flags.set), progress: (field, done, total) => bar.update(done, total, field) });
+  const results = await model.runMany(taskName, requests, { seed: flags.seed, samplers: overrides(flags.set), progress: (field, done, total) => bar.update(done, total, field), ...(onSamples ? { onSamples } : {}) });
   bar.stop();
   if (flags.json) process.stdout.write(`${JSON.stringify(results.map(jsonOf), null, 2)}\n`);
   for (const [i, fields] of results.entries())

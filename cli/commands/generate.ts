@@ -8,7 +8,8 @@ import { Machine } from "../../runtime/exec/machine.ts";
 import { GenerativeModel, openCodecs } from "../../runtime/generate/model.ts";
 import { loadParameters } from "../../runtime/weights/parameters.ts";
 import { compileFor, kernelsFor, openFor } from "../compile.ts";
-import { modelOf } from "../spec.ts";
+import { MaskWatch } from "../mask_watch.ts";
+import { maskWarnings, modelOf, report } from "../spec.ts";
 import { givenFields, type RunFlags, runTask, taskOptions } from "../task.ts";
 import { readWeights } from "../weights.ts";
 
@@ -34,7 +35,7 @@ export function addGenerate(program: Command): void {
       .option("--target <name>", "kernels for: auto, guaranteed, software", "auto")
       .option("--precision <name>", "storage of what attention reads and of the cache: f32, f16; arithmetic is f32", "f32"),
   ).action(async (file: string, task: string, fields: string[], flags: GenerateFlags) => {
-    const { model, checked } = modelOf(file, flags.model);
+    const { model, checked } = modelOf(file, flags.model, maskWarnings);
     const weights = await readWeights(flags.weights, flags.raw ?? false);
     const { target, precision } = await kernelsFor(flags);
     const compiled = compileFor(model, target, INFERENCE, { precision, sources: checked.sources });
@@ -46,7 +47,8 @@ export function addGenerate(program: Command): void {
     machine.states.write("params", values);
     const ready = new GenerativeModel(machine, codecs);
     try {
-      await runTask(ready, task, given, flags);
+      const watch = new MaskWatch(model);
+      await runTask(ready, task, given, flags, (samples) => report({ diagnostics: watch.look(samples).filter((d) => d.code === "W0604"), sources: checked.sources }, false));
     } finally {
       await ready.destroy();
       await host.destroy();

@@ -16,7 +16,8 @@ import { writeError } from "../../runtime/weights/file.ts";
 import { compileFor, kernelsFor, openFor } from "../compile.ts";
 import { EXIT, Exit } from "../exit_code.ts";
 import { startProgress } from "../progress.ts";
-import { modelOf } from "../spec.ts";
+import { MaskWatch } from "../mask_watch.ts";
+import { hasErrors, modelOf, report } from "../spec.ts";
 import { readWeights } from "../weights.ts";
 import { openTrainingData } from "../training_data.ts";
 
@@ -79,7 +80,8 @@ export function addTrain(program: Command): void {
 }
 
 async function train(file: string, options: Options): Promise<void> {
-  const { model, checked } = modelOf(file, options.model);
+  // Whether generation can cache is no matter here.
+  const { model, checked } = modelOf(file, options.model, ["W0602"]);
   const settings: TrainSpec = {
     ...model.train,
     ...(options.steps === undefined ? {} : { steps: options.steps }),
@@ -129,6 +131,7 @@ async function train(file: string, options: Options): Promise<void> {
   kernels.stop();
   const bar = startProgress("training");
   let peakBytes = 0;
+  const watch = new MaskWatch(model);
   const save = (step: number): Promise<void> => saveAll(machine, options, fingerprint, step);
   let saved = from?.step ?? -1;
   try {
@@ -138,6 +141,13 @@ async function train(file: string, options: Options): Promise<void> {
       {
         now: () => performance.now(),
         signal: abort.signal,
+        onSamples: (samples) => {
+          const found = watch.look(samples);
+          if (found.length === 0) return;
+          bar.say("this batch shows of the masks:");
+          report({ diagnostics: found, sources: checked.sources }, false);
+          if (hasErrors(found)) throw new Exit(EXIT.failed);
+        },
         onShape: (lengths, bytes) => {
           if (bytes <= peakBytes) return;
           peakBytes = bytes;

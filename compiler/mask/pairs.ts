@@ -95,7 +95,8 @@ function spread(a: ScalarExpr, b: ScalarExpr, facts: Facts): { lo: number; hi: n
 }
 
 const readsKey = (e: ScalarExpr): boolean => (e.kind === "attr" ? e.side === "k" : children(e).some(readsKey));
-const onQuery = (e: ScalarExpr): ScalarExpr => mapExpr(e, (x) => (x.kind === "attr" ? { ...x, side: "q" } : x));
+/** The predicate of a token on itself. */
+export const onQuery = (e: ScalarExpr): ScalarExpr => mapExpr(e, (x) => (x.kind === "attr" ? { ...x, side: "q" } : x));
 
 /** How far the same term of both sides can lie apart: that of the key minus that of the query. */
 function differenceOf(k: ScalarExpr, q: ScalarExpr, facts: Facts): Known | undefined {

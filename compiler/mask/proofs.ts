@@ -28,6 +28,8 @@ export interface Never {
 export interface Open {
   readonly task: string;
   readonly kind: Kind | "lone";
+  /** The predicted item; for `lone` the predicate, a number of Views.groups. */
+  readonly at: number;
 }
 
 export interface Proof {
@@ -78,7 +80,7 @@ function prove(model: Model, task: Task, views: Views, findings: Finding[], neve
   let work = 0;
   let skipped = false;
   for (const lengths of all) {
-    const left = [...doubts].some((d) => !seen.has(d));
+    const left = [...doubts.keys()].some((d) => !seen.has(d));
     const leftLone = lone.filter((x) => !alone.has(x));
     if (!left && leftLone.length === 0) break;
     const sample = makeSample(model, task, lengths);
@@ -95,13 +97,13 @@ function prove(model: Model, task: Task, views: Views, findings: Finding[], neve
   }
   findings.push(...alone.values(), ...seen.values());
   if (complete && !skipped) return;
-  for (const kind of ["leak", "copy", "noised", "ahead"] as const) if ([...doubts].some((d) => d.startsWith(`${kind} `) && !seen.has(d))) open.push({ task: task.name, kind });
-  if (lone.some((x) => !alone.has(x))) open.push({ task: task.name, kind: "lone" });
+  for (const [key, { kind, item }] of doubts) if (!seen.has(key)) open.push({ task: task.name, kind, at: item });
+  for (const at of lone) if (!alone.has(at)) open.push({ task: task.name, kind: "lone", at });
 }
 
 /** `leak 3`: what the analysis cannot rule out, by predicted item. */
-function doubtsOf(g: Ground, sees: Sees): Set<string> {
-  const out = new Set<string>();
+function doubtsOf(g: Ground, sees: Sees): Map<string, { readonly kind: Kind; readonly item: number }> {
+  const out = new Map<string, { readonly kind: Kind; readonly item: number }>();
   const single = new Map<number, boolean>();
   for (const q of questionsOf(g)) {
     const sets = reachable(sees, q.nodes, q.queries, q.absent);
@@ -112,7 +114,7 @@ function doubtsOf(g: Ground, sees: Sees): Set<string> {
         single.set(q.item, apart);
         if (!apart) continue;
       }
-      out.add(`${kind} ${q.item}`);
+      out.set(`${kind} ${q.item}`, { kind, item: q.item });
     }
   }
   return out;
@@ -134,10 +136,7 @@ function copyByToken(g: Ground, sees: Sees, item: number, copies: readonly numbe
 function mayBeLone(g: Ground, sees: Sees, group: number): boolean {
   const none: ReadonlySet<number> = new Set();
   const sure = g.items.flatMap((_, i) => (!g.droppable[i] && (g.counts[i]?.lo ?? 0) > 0 ? [whole(g, i)] : []));
-  const looks = (q: Node): boolean => {
-    const self = { ...q, offset: exact(0) };
-    return sees.truth(group, self, self, none) === "true" || sure.some((k) => k.item !== q.item && sees.truth(group, q, k, none) === "true");
-  };
+  const looks = (q: Node): boolean => sees.self(group, q) === "true" || sure.some((k) => k.item !== q.item && sees.truth(group, q, k, none) === "true");
   return g.items.some((_, i) => {
     if (looks(whole(g, i))) return false;
     const count = g.counts[i]?.hi ?? 0;

@@ -7,7 +7,7 @@ import type { Truth } from "../scalar/interval.ts";
 import { roleOf } from "./example.ts";
 import type { Ground, Node, Range } from "./nodes.ts";
 import { MANY, around, exact, factsOf, isContinuous, isNoised, whole } from "./nodes.ts";
-import { pairTruth } from "./pairs.ts";
+import { onQuery, pairTruth } from "./pairs.ts";
 
 export type Kind = "leak" | "copy" | "noised" | "ahead";
 
@@ -129,6 +129,13 @@ export class Sees {
     const made = pairTruth(expr, factsOf(this.ground, q, k, absent, apart));
     this.#known.set(key, made);
     return made;
+  }
+
+  /** Whether tokens of a node see themselves. */
+  self(group: number, n: Node): Truth {
+    const expr = this.views.groups[group]?.expr;
+    const both = { ...n, offset: exact(0) };
+    return expr ? pairTruth(onQuery(expr), factsOf(this.ground, both, both)) : "true";
   }
 
   #name(n: Node): string {

@@ -5,10 +5,7 @@
 // That no unit sees a later one directly is enough: then no chain of layers does either.
 
 import type { Span } from "../../grammar/source.ts";
-import { evalExpr } from "../scalar/eval.ts";
-import type { ScalarExpr } from "../scalar/expr.ts";
-import type { Attention, Model, Task } from "../types/model.ts";
-import type { ExampleToken } from "./example.ts";
+import type { Model, Task } from "../types/model.ts";
 import type { Ground } from "./nodes.ts";
 import { groundOf, isContinuous, whole } from "./nodes.ts";
 import { Sees } from "./questions.ts";
@@ -36,15 +33,6 @@ export type Soundness =
   | { readonly sound: true }
   /** `keep`: how many items of each task, from its first, are never changed by what comes later. */
   | { readonly sound: false; readonly reason: string; readonly span: Span; readonly keep: Readonly<Record<string, number>>; readonly late: Late };
-
-/** Every mask of the network once, by what it says. */
-export function masksOf(model: Model): Attention[] {
-  const seen = new Set<string>();
-  return model.attentions.filter((a) => {
-    const key = a.mask ? JSON.stringify(a.mask.expr) : "";
-    return !seen.has(key) && seen.add(key);
-  });
-}
 
 export function cacheSoundness(model: Model): Soundness {
   const views = viewsOf(model);
@@ -129,8 +117,3 @@ function reasonOf(model: Model, late: Late): string {
 
 const maskOf = (late: Late) => (late.pair ?? late).view.step.attention?.mask ?? undefined;
 const placeOf = (model: Model, late: Late): Span => maskOf(late)?.span ?? (late.pair ?? late).view.step.span ?? model.span;
-
-/** Whether the mask lets q see k, on tokens whose attributes are known. */
-export function sees(mask: ScalarExpr, q: ExampleToken, k: ExampleToken): boolean {
-  return evalExpr(mask, { q: q.attributes, k: k.attributes, names: { head: 0, layer: 0 } }) !== 0;
-}

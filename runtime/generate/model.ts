@@ -4,7 +4,7 @@
 import type { PatchStream, StreamSpec, TextStream } from "../../compiler/plan/manifest.ts";
 import { HeddleError } from "../error.ts";
 import type { Machine } from "../exec/machine.ts";
-import { type FieldValue, findStream, findTask, neededFields } from "../sequence/layout.ts";
+import { type FieldValue, findStream, findTask, layoutSample, neededFields, type Sequence } from "../sequence/layout.ts";
 import type { Image } from "../tokenize/image.ts";
 import { type PatchTokenizer, patchTokenizer } from "../tokenize/patches.ts";
 import { openTokenizer } from "../tokenize/open.ts";
@@ -25,6 +25,8 @@ export interface RunOptions {
   readonly samplers?: SamplerOverrides;
   readonly progress?: (field: string, done: number, total: number) => void;
   readonly signal?: AbortSignal;
+  /** The finished samples, laid out as training would lay them out. */
+  readonly onSamples?: (samples: readonly Sequence[]) => void;
 }
 
 const STREAM = { uniform: 2001, normal: 2002 } as const;
@@ -100,6 +102,7 @@ export class GenerativeModel {
         normal: (request, index) => normalAt(index, STREAM.normal, seed, request),
       },
     });
+    options.onSamples?.(made.map((fields, i) => layoutSample(spec, taskName, { ...encoded[i], ...fields })));
     return made.map((fields) =>
       Object.fromEntries(Object.entries(fields).map(([name, value]) => [name, this.#decode(findStream(spec, task.fields.find((f) => f.name === name)?.stream ?? ""), value)])),
     );

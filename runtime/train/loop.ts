@@ -35,6 +35,8 @@ export interface TrainHooks {
   onStep(metrics: Metrics): void | Promise<void>;
   /** Before a batch of a new shape runs: the bytes that its temporaries, inputs and outputs take at most. */
   onShape?(lengths: Readonly<Record<string, number>>, peakBytes: number): void;
+  /** The samples of a batch, laid out, before it runs. */
+  onSamples?(samples: readonly Sequence[]): void;
   /** Asked after every step; true saves through `save`. */
   shouldSave(step: number): boolean;
   save(step: number): Promise<void>;
@@ -141,6 +143,7 @@ async function oneStep(machine: Machine, train: TrainSpec, data: TrainingData, o
   const names = ["loss", ...spec.losses.map((l) => `loss.${l.name}`)];
   for (let m = 0; m < train.accumulate; m++) {
     const sequences = drawSequences(spec, data, order, train.seed, step * micro * train.accumulate + m * micro, micro);
+    hooks.onSamples?.(sequences);
     const longest = sequences.reduce((n, s) => Math.max(n, s.count), 1);
     const table = packSequences(spec, sequences, { tokens: Math.ceil(longest / ROUND) * ROUND });
     const inputs = trainingInputs(spec, table, {
