@@ -7,12 +7,19 @@ import type { ModelSpec } from "../../compiler/plan/manifest.ts";
 import type { HostArray } from "../../runtime/exec/states.ts";
 import { generate, type StepRunner } from "../../runtime/generate/engine.ts";
 import { normalAt, uniformAt } from "../../runtime/random/philox.ts";
+import { besideInputs, besideTables } from "../../runtime/sequence/batch.ts";
 import { attributesOf, droppableItems, type FieldValue, findStream, findTask, layoutSample, neededFields, patchCount, type Sequence } from "../../runtime/sequence/layout.ts";
+
+/** Lengths and inputs of a program. */
+export interface Given {
+  readonly lengths: Readonly<Record<string, number>>;
+  readonly values: Readonly<Record<string, HostArray>>;
+}
 
 export interface Backend {
   readonly runner: StepRunner;
   /** One row through `forward`. */
-  forward(lengths: Readonly<Record<string, number>>, values: Readonly<Record<string, HostArray>>, wanted: readonly string[]): Promise<Readonly<Record<string, HostArray>>>;
+  forward(row: Given, wanted: readonly string[]): Promise<Readonly<Record<string, HostArray>>>;
 }
 
 export interface Comparison {
@@ -97,13 +104,15 @@ function spy(spec: ModelSpec, runner: StepRunner, requests: number, end: number 
   };
 }
 
-const inputsOf = (spec: ModelSpec, seq: Sequence, count: number, levels: Readonly<Record<string, Float32Array>>): Record<string, HostArray> => {
-  const values: Record<string, HostArray> = {};
+/** The first `count` tokens of a sequence as a row of `forward`, alone in its batch. */
+function alone(spec: ModelSpec, seq: Sequence, count: number, levels: Readonly<Record<string, Float32Array>>): Given {
+  const beside = besideInputs(spec, besideTables(spec, 1, [{ row: 0, doc: 0, sequence: seq }]));
+  const values: Record<string, HostArray> = { ...beside.values };
   for (const a of attributesOf(spec)) values[`tok.${a}`] = (seq.columns[a] ?? new Int32Array(seq.count)).slice(0, count);
-  for (const s of spec.streams) if (s.kind === "patches") values[`${s.name}.clean`] = (seq.features[s.name] ?? new Float32Array(seq.count * s.features)).slice(0, count * s.features);
+  for (const s of spec.streams) if (s.kind === "patches" && !s.beside) values[`${s.name}.clean`] = (seq.features[s.name] ?? new Float32Array(seq.count * s.features)).slice(0, count * s.features);
   for (const p of spec.processes) values[`${p.name}.level`] = (levels[p.name] ?? new Float32Array(seq.count)).slice(0, count);
-  return values;
-};
+  return { lengths: { batch: 1, t: count, ...beside.lengths }, values };
+}
 
 export async function compareTask(spec: ModelSpec, backend: Backend, taskName: string, requests: readonly Fields[] = randomRequests(spec, taskName)): Promise<Comparison> {
   const task = findTask(spec, taskName);
@@ -121,7 +130,7 @@ export async function compareTask(spec: ModelSpec, backend: Backend, taskName: s
     const fields: Record<string, FieldValue> = { ...request };
     const contents = new Map<number, FieldValue>();
     task.items.forEach((item, i) => {
-      if (item.kind === "literal") return;
+      if (item.kind === "literal" || item.kind === "beside") return;
       const value = item.kind === "predict" ? made[r]?.[item.field] : fields[item.field];
       if (!value) throw new Error(`${item.field} was neither given nor made`);
       fields[item.field] = value;
@@ -131,7 +140,7 @@ export async function compareTask(spec: ModelSpec, backend: Backend, taskName: s
   });
   // What comes after the last prediction is never made.
   const until = task.items.findLastIndex((i) => i.kind === "predict") + 1;
-  const sequence = (row: number): Sequence => layoutSample(spec, taskName, {}, { until, contents: whole[row % n], dropped: row >= n ? droppableItems(task) : new Set() });
+  const sequence = (row: number): Sequence => layoutSample(spec, taskName, requests[row % n] ?? {}, { until, contents: whole[row % n], dropped: row >= n ? droppableItems(task) : new Set() });
 
   let [logits, denoised, worst, where] = [0, 0, 0, ""];
   const compare = (got: ArrayLike<number>, want: ArrayLike<number>, what: string): void => {
@@ -157,7 +166,7 @@ export async function compareTask(spec: ModelSpec, backend: Backend, taskName: s
         const pos = column("pos", last);
         const count = spec.cache.sound ? seq.count : pos + 1;
         const key = `${row} ${count}`;
-        const values = cleanForward.get(key) ?? (await backend.forward({ batch: 1, t: count }, inputsOf(spec, seq, count, {}), [name]));
+        const values = cleanForward.get(key) ?? (await backend.forward(alone(spec, seq, count, {}), [name]));
         cleanForward.set(key, values);
         const all = values[name] ?? [];
         const vocab = all.length / count;
@@ -181,7 +190,7 @@ export async function compareTask(spec: ModelSpec, backend: Backend, taskName: s
       if (span.length !== patchCount(stream)) throw new Error(`${request}: ${span.length} tokens are noised where the span has ${patchCount(stream)}`);
       const end = Math.max(...span.map((i) => column("pos", i))) + 1;
       const count = spec.cache.sound ? seq.count : end;
-      const values = await backend.forward({ batch: 1, t: count }, inputsOf(spec, seq, count, { [process.name]: levels }), [`${stream.name}.out`]);
+      const values = await backend.forward(alone(spec, seq, count, { [process.name]: levels }), [`${stream.name}.out`]);
       const want = values[`${stream.name}.out`] ?? [];
       for (const i of span) {
         const pos = column("pos", i);

@@ -25,7 +25,9 @@ function smallest(file: string): Model[] {
   const bases = new Map(parseModule(makeSource(full, readFileSync(full, "utf8"))).module.decls.flatMap((d): [string, string][] => (d.kind === "variant" ? [[d.name.text, d.base.text]] : [])));
   const family = (name: string): string => (bases.has(name) ? family(bases.get(name) ?? "") : name);
   const out = new Map<string, Model>();
-  for (const m of checkSpec(full).models) {
+  const checked = checkSpec(full);
+  if (checked.models.length === 0) throw new Error(`${file} has no model: ${checked.diagnostics.map((d) => d.message).join("; ")}`);
+  for (const m of checked.models) {
     const old = out.get(family(m.name));
     if (!old || weights(m) < weights(old)) out.set(family(m.name), m);
   }
@@ -41,9 +43,8 @@ beforeAll(async () => {
 });
 afterAll(() => host.destroy());
 
-test("there are examples, and each has a model", () => {
-  expect(specs.length).toBeGreaterThan(1);
-  for (const s of specs) expect(all.some((x) => x.file === s), s).toBe(true);
+test("there are examples", () => {
+  expect(all.length).toBeGreaterThan(1);
 });
 
 describe.each(all)("$file: $name", ({ model }) => {

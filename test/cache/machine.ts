@@ -24,7 +24,7 @@ export function machineOf(host: GpuHost, model: Model, options: { programs?: rea
 
 export const backendOf = (machine: Machine): Backend => ({
   runner: stepRunner(machine),
-  async forward(lengths, values, wanted) {
+  async forward({ lengths, values }, wanted) {
     const { plan } = await machine.program("forward");
     return machine.run("forward", lengths, pick(values, plan.inputs), wanted);
   },

@@ -1,7 +1,9 @@
 // The backend that is the definition: graphs of a Model run by the graph interpreter in double precision, caches as plain numbers.
 
+import { dimValue } from "../../compiler/dim/dim.ts";
 import type { Graph } from "../../compiler/graph/graph.ts";
 import { interpret } from "../../compiler/graph/interpret.ts";
+import { rewrite, rule } from "../../compiler/graph/rewrite.ts";
 import { type Value, shapeOf } from "../../compiler/graph/value.ts";
 import { lowerForward } from "../../compiler/lower/forward.ts";
 import { layoutParameters, modelSpec } from "../../compiler/lower/model_spec.ts";
@@ -12,6 +14,9 @@ import type { Model } from "../../compiler/types/model.ts";
 import type { HostArray } from "../../runtime/exec/states.ts";
 import { type Backend, randomWeights } from "./compare.ts";
 
+/** Sums in double precision over a few hundred terms, through a few layers. */
+export const ROUNDING = 1e-10;
+
 /** What a compiled bundle would say of the model. */
 export function specOf(model: Model): ModelSpec {
   const sound = cacheSoundness(model);
@@ -20,10 +25,21 @@ export function specOf(model: Model): ModelSpec {
 
 const statesOf = (graph: Graph) => graph.nodes.flatMap((n) => (n.op === "state" ? [{ name: n.attrs.name, type: n.type }] : []));
 
-export function meaningOf(model: Model, spec: ModelSpec): Backend {
+/** Kernels read the first or last row of a table where an index lies outside: patches of one stream pass through the tables of all. */
+const nearest = rule("nearest", "exact", ["gather"], ({ m, node, arg }) => {
+  const size = dimValue(arg(0).type.axes.find((a) => a.name === node.attrs.axis)?.size ?? { terms: [] });
+  if (node.origin.via.includes("nearest") || size === undefined) return undefined;
+  const index = arg(1);
+  const bound = (n: number) => m.expand(m.const(n, "i32"), index.type);
+  return m.gather(arg(0).id, node.attrs.axis, m.min(m.max(index.id, bound(0)), bound(size - 1)));
+});
+
+/** `store`: how keys and values are kept. */
+export function meaningOf(model: Model, spec: ModelSpec, store: "f32" | "f16" = "f32"): Backend {
   const flat = randomWeights(spec);
   const weights = Object.fromEntries(spec.parameters.map((p) => [`params/${p.path}`, flat.slice(p.offset, p.offset + p.axes.reduce((n, a) => n * a.size, 1))]));
-  const graphs: Record<string, Graph> = { forward: lowerForward(model), step: lowerStep(model, "step").graph, denoise: lowerStep(model, "denoise").graph };
+  const lowered = [lowerForward(model), lowerStep(model, "step", store).graph, lowerStep(model, "denoise", store).graph];
+  const graphs = Object.fromEntries(lowered.map((g) => [g.name, rewrite(g, [nearest])]));
   let slots = 0;
   let caches: Record<string, Value> = {};
   const run = (name: string, lengths: Readonly<Record<string, number>>, values: Readonly<Record<string, HostArray>>) => {
@@ -56,6 +72,6 @@ export function meaningOf(model: Model, spec: ModelSpec): Backend {
         return Promise.resolve(Object.fromEntries(wanted.map((n) => [n, outputs[n]?.data as unknown as Float32Array])));
       },
     },
-    forward: (lengths, values, wanted) => Promise.resolve(Object.fromEntries(wanted.map((n) => [n, run("forward", lengths, values).outputs[n]?.data as unknown as Float32Array]))),
+    forward: ({ lengths, values }, wanted) => Promise.resolve(Object.fromEntries(wanted.map((n) => [n, run("forward", lengths, values).outputs[n]?.data as unknown as Float32Array]))),
   };
 }
