@@ -34,7 +34,7 @@ export interface DoctorReport {
 
 const uses: Readonly<Record<string, string>> = {
   "timestamp-query": "times each kernel in `--profile`",
-  "shader-f16": "half-precision arithmetic",
+  "shader-f16": "halves as elements, for `--precision f16`",
   subgroups: "faster reductions",
 };
 

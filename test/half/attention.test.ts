@@ -6,7 +6,10 @@ import { interpret } from "../../compiler/graph/interpret.ts";
 import { narrowAttention } from "../../compiler/graph/narrow.ts";
 import { guaranteed, software } from "../../compiler/kernel/kernel.ts";
 import type { Target } from "../../compiler/kernel/kernel.ts";
+import type { PlanLayout } from "../../compiler/plan/layout.ts";
 import { layoutPlan } from "../../compiler/plan/layout.ts";
+import type { Plan } from "../../compiler/plan/plan.ts";
+import { parsePlan } from "../../compiler/plan/schema.ts";
 import { decoder } from "../fuse/decoder.ts";
 import { closeGpu, gpu, runOnGpu } from "../gpu/run_program.ts";
 import { randoms } from "../templates/harness.ts";
@@ -77,7 +80,14 @@ describe.each(targets)("attention on $name", (target) => {
 
 describe("what the pass stores", () => {
   const sizes = { layers: 2, d: 16, heads: 2, mlp: 32, positions: 16, vocab: 11, rope: true };
+  const made = new Map<string, { halves: number; plan: Plan; layout: PlanLayout }>();
   const stored = (target: Target, precision: "f32" | "f16", mode: "logits" | "train" = "train") => {
+    const key = `${target.name} ${precision} ${mode}`;
+    const known = made.get(key) ?? compile(target, precision, mode);
+    made.set(key, known);
+    return known;
+  };
+  const compile = (target: Target, precision: "f32" | "f16", mode: "logits" | "train") => {
     const program = scheduled(decoder(sizes, mode), target, precision);
     const plan = planOf(program, target);
     return { halves: program.tensors.filter((t) => t.dtype === "f16").length, plan, layout: layoutPlan(plan, { batch: 4, t: 16 }) };
@@ -100,6 +110,11 @@ describe("what the pass stores", () => {
     }
     const plain = stored(software, "f32", mode).plan;
     expect({ ...stored(native(software), "f32", mode).plan, target: plain.target, hash: plain.hash }).toEqual(plain);
+  });
+
+  test("makes plans that survive JSON and the schema", () => {
+    const { plan } = stored(native(software), "f16");
+    expect(parsePlan(JSON.parse(JSON.stringify(plan)))).toEqual({ ok: true, value: plan });
   });
 
   test("takes the bytes off that it should: half of q, k and v a layer", () => {
