@@ -21,7 +21,7 @@ export interface Drawing {
   readonly shapes: readonly Shape[];
 }
 
-export const LETTER = 6;
+const LETTER = 6;
 const LINE = 14;
 const MARGIN = 20;
 const GAP = 36;
@@ -29,7 +29,7 @@ const GAP = 36;
 const CELL = 12;
 const PAGE = 720;
 
-export const inkOf = (streams: readonly string[], stream: string | null): Ink => (stream === null ? "faint" : `stream${(Math.max(0, streams.indexOf(stream)) % 6) as 0 | 1 | 2 | 3 | 4 | 5}`);
+const inkOf = (streams: ReadonlyMap<string, number>, stream: string | null): Ink => (stream === null ? "faint" : `stream${((streams.get(stream) ?? 0) % 6) as 0 | 1 | 2 | 3 | 4 | 5}`);
 
 export function drawingOf(report: MaskReport): Drawing {
   const shapes: Shape[] = [];
@@ -108,7 +108,7 @@ function wrapped(value: string): string[] {
 }
 
 /** One rectangle for neighbours in a row that are alike. */
-function visible(p: MaskPicture, streams: readonly string[], left: number, top: number, cell: number): Shape[] {
+function visible(p: MaskPicture, streams: ReadonlyMap<string, number>, left: number, top: number, cell: number): Shape[] {
   const out: Shape[] = [];
   const gap = cell >= 6 ? 1 : 0;
   p.visible.forEach((row, i) => {
@@ -142,7 +142,7 @@ function tiles(p: MaskPicture, left: number, top: number, cell: number): Shape[]
 }
 
 /** Spans bracketed and named beside the rows and, turned, above the columns; names that would overlap are left out. */
-function axes(rows: readonly TokenSpan[], columns: readonly TokenSpan[], streams: readonly string[], left: number, top: number, cell: number): Shape[] {
+function axes(rows: readonly TokenSpan[], columns: readonly TokenSpan[], streams: ReadonlyMap<string, number>, left: number, top: number, cell: number): Shape[] {
   const out: Shape[] = [];
   const rowLeft = MARGIN + Math.max(0, ...rows.map((s) => long(s.label)));
   const each = (spans: readonly TokenSpan[], draw: (s: TokenSpan, from: number, size: number, middle: number | undefined) => void): void => {
@@ -165,7 +165,7 @@ function axes(rows: readonly TokenSpan[], columns: readonly TokenSpan[], streams
   return out;
 }
 
-function legendOf(p: MaskPicture, streams: readonly string[], y: number): { shapes: Shape[]; right: number } {
+function legendOf(p: MaskPicture, streams: ReadonlyMap<string, number>, y: number): { shapes: Shape[]; right: number } {
   const shapes: Shape[] = [];
   let x = MARGIN;
   const add = (ink: Ink | null, label: string): void => {
@@ -177,7 +177,7 @@ function legendOf(p: MaskPicture, streams: readonly string[], y: number): { shap
     x += long(label) + 14;
   };
   add(null, "rows look, columns are looked at");
-  for (const s of streams) add(inkOf(streams, s), `${s} seen`);
+  for (const s of streams.keys()) add(inkOf(streams, s), `${s} seen`);
   if (p.tile.empty > 0) add("skipped", "empty tile");
   if (p.tokens.some((t) => t.role === "predict")) add(null, "* predicted");
   return { shapes, right: x };

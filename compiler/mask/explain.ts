@@ -94,7 +94,7 @@ export interface ReportOptions extends SampleOptions {
   readonly mask?: Predicate;
 }
 
-/** Tokens of a tile of the kernels: compiler/kernel/attention_ranges.ts. */
+/** Tokens of a tile of the kernels on a GPU; compiler/kernel/attention_ranges.ts. */
 export const KERNEL_TILE = 16;
 const sameDocument = binary("eq", attr("q", "doc"), attr("k", "doc"));
 

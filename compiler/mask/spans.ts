@@ -30,8 +30,11 @@ export const placeOf = (t: PictureToken): string => (t.role === "literal" ? "" :
 
 export const keysOf = (p: MaskPicture): readonly PictureToken[] => p.keyTokens ?? p.tokens;
 
-/** Streams of the tokens in the order of their first token. */
-export const streamsOf = (p: MaskPicture): string[] => [...new Set([...p.tokens, ...keysOf(p)].flatMap((t) => (t.stream === null ? [] : [t.stream])))];
+/** Streams of the tokens, in the order of the spec, each with its number there. */
+export function streamsOf(p: MaskPicture): Map<string, number> {
+  const ids = [...p.tokens, ...keysOf(p)].flatMap((t) => (t.stream === null ? [] : [[t.stream, t.attributes["stream"] ?? 0] as const]));
+  return new Map(ids.sort((a, b) => a[1] - b[1]));
+}
 
 /** `all heads of layers 0-2`, `heads 1, 3 of layer 4`, `all heads of layers 0-1, to image`. */
 export function whereText(p: MaskPicture): string {
@@ -77,7 +80,7 @@ export function factsOf(p: MaskPicture): (readonly [string, string])[] {
   const size = tile.queries === tile.keys ? `${tile.queries} x ${tile.keys}` : `${tile.queries} queries x ${tile.keys} keys`;
   const facts: [string, string][] = [
     ["pairs", `${pairs.visible} of ${pairs.all} visible, ${share(pairs.visible, pairs.all)}`],
-    ["tiles", `${all} of ${size} tokens${tile.keys === KERNEL_TILE ? "" : ` (kernels take ${KERNEL_TILE} x ${KERNEL_TILE})`}: ${share(tile.empty, all)} empty, ${share(tile.full, all)} full, ${share(tile.mixed, all)} mixed`],
+    ["tiles", `${all} of ${size} tokens${tile.keys === KERNEL_TILE ? "" : ` (on a GPU kernels take ${KERNEL_TILE} x ${KERNEL_TILE})`}: ${share(tile.empty, all)} empty, ${share(tile.full, all)} full, ${share(tile.mixed, all)} mixed`],
   ];
   if (tile.kernel.empty !== tile.empty) facts.push(["kernel", `skips ${share(tile.kernel.empty, all)} of the tiles (${share(tile.empty, all)} possible)`]);
   if (tile.kernel.full !== tile.full) facts.push(["kernel", `leaves the test out of ${share(tile.kernel.full, all)} of the tiles (${share(tile.full, all)} possible)`]);

@@ -49,11 +49,11 @@ const STREAM = [32, 172, 35, 134, 160, 37];
 
 function painter(p: MaskPicture, colour: boolean): Painter {
   const streams = streamsOf(p);
-  const code = (s: string | null): number => (s === null ? 244 : (STREAM[streams.indexOf(s) % STREAM.length] ?? 244));
+  const code = (s: string | null): number => (s === null ? 244 : (STREAM[(streams.get(s) ?? 0) % STREAM.length] ?? 244));
   const style = (codes: string) => (text: string): string => (colour && text !== "" ? `\u001b[${codes}m${text}\u001b[0m` : text);
   return {
     colour, bold: style("1"), dim: style("2"), ink: (text, s) => style(`38;5;${code(s)}`)(text), fill: (text, s) => style(`48;5;${code(s)}`)(text),
-    legend: colour && streams.length > 1 ? [`columns of ${streams.map((s) => style(`38;5;${code(s)}`)(`■ ${s}`)).join(" ")}`] : [],
+    legend: colour && streams.size > 1 ? [`columns of ${[...streams.keys()].map((s) => style(`38;5;${code(s)}`)(`■ ${s}`)).join(" ")}`] : [],
   };
 }
 
@@ -80,17 +80,20 @@ function cells(p: MaskPicture, options: TextOptions, paint: Painter): Cells {
     return `  ${paint.ink((span?.label ?? "").padEnd(name), span?.stream ?? null)} ${paint.dim((at && rows <= 2 ? placeOf(at) : "").padStart(place))}  `;
   };
   const header = (wide: number, each: number): string[] => columnLabels(across, wide, each, wideAll, paint).map((l) => " ".repeat(left) + l);
-  if (2 * wideAll <= room) {
+  // The last names stand out over the last columns.
+  const fits = (wide: number, each: number): boolean => Math.max(Math.ceil(wideAll / each) * wide, ...across.map((s) => Math.floor(s.start / each) * wide + s.label.length)) <= room;
+  if (fits(2, 1)) {
     const rows = p.visible.map((row, i) => label(i, 1) + wideRow(row, p, paint) + suffix(p, i, paint));
     return { lines: [...header(2, 1), ...rows] };
   }
-  if (wideAll <= room && !paint.colour) return { lines: [...header(1, 1), ...p.visible.map((row, i) => label(i, 1) + row.replaceAll("1", "#").replaceAll("0", "."))] };
-  if (wideAll <= room) {
+  if (fits(1, 1) && !paint.colour) return { lines: [...header(1, 1), ...p.visible.map((row, i) => label(i, 1) + row.replaceAll("1", "#").replaceAll("0", "."))] };
+  if (fits(1, 1)) {
     const rows: string[] = [];
     for (let i = 0; i < n; i += 2) rows.push(label(i, 2) + halfRow(p.visible[i] ?? "", p.visible[i + 1] ?? "", p, paint));
     return { lines: [...header(1, 1), ...rows], note: "two rows a line" };
   }
-  const wide = Math.ceil(wideAll / room);
+  let wide = 2;
+  while (!fits(1, wide) && wide < wideAll) wide++;
   const high = 2 * wide;
   const rows: string[] = [];
   for (let top = 0; top < n; top += high) rows.push(label(top, high) + blockRow(p, top, high, wide, paint));
