@@ -30,12 +30,13 @@ const causal = and(binary("eq", attr("q", "doc"), attr("k", "doc")), binary("le"
 /** Three heads look back only a little, and token 2 of each document sees nothing. */
 const byHead = and(and(causal, binary("ne", attr("q", "pos"), i32(2))), binary("lt", gap, add(mul(head, i32(5)), i32(3))));
 /** (s e^tau + table[gap]) capped, less head * gap / 20. */
-const score = sub(
+const learnedScore = sub(
   mul(f32(4), unary("tanh", mul(f32(0.25), add(mul(s, unary("exp", name("b0", "f32"))), name("b1", "f32"))))),
   mul(f32(0.05), unary("to_f32", mul(head, gap))),
 );
 
 interface Shape {
+  readonly score?: ScalarExpr;
   readonly buckets: number;
   readonly index: ScalarExpr;
   readonly mask: ScalarExpr;
@@ -45,7 +46,7 @@ const sizes = { h: 2, g: 2, e: 4 };
 const [batch, t, key] = [ax("batch", "batch"), ax("t", "t"), ax("s", "t")];
 const [h, g, e] = [ax("h", sizes.h), ax("g", sizes.g), ax("e", sizes.e)];
 
-function attention({ buckets, index, mask }: Shape): Graph {
+function attention({ buckets, index, mask, score = learnedScore }: Shape): Graph {
   const b = new GraphBuilder("scores");
   const m = new Make(b, originAt("attn"));
   const bucket = ax("bucket", buckets);
@@ -84,6 +85,8 @@ const shapes: Record<string, Shape> = {
   "a table of distances": { buckets: 13, index: clipped, mask: byHead },
   "an index beyond the table is its edge": { buckets: 3, index: gap, mask: causal },
   "a table of one entry": { buckets: 1, index: head, mask: causal },
+  // Pairs that are not seen have logarithms of what is below 0.
+  "a score that is no number where nothing is seen": { buckets: 3, index: gap, mask: causal, score: mul(add(mul(s, name("b0", "f32")), name("b1", "f32")), unary("log", unary("to_f32", add(gap, i32(1))))) },
   "a table too long for an invocation to keep": { buckets: 1500, index: mul(clipped, i32(110)), mask: byHead },
 };
 

@@ -9,7 +9,7 @@ import type { RunOptions } from "../../compiler/graph/interpret.ts";
 import { LSE_EMPTY } from "../../compiler/graph/interpret_tokens.ts";
 import { Make } from "../../compiler/graph/make.ts";
 import { normalAt, philox, uniformAt } from "../../compiler/graph/philox.ts";
-import { add, attr, binary, f32, mul, name, unary } from "../../compiler/scalar/expr.ts";
+import { add, attr, binary, f32, i32, mul, name, sub, unary } from "../../compiler/scalar/expr.ts";
 
 const ax = (n: string, size: number | string): Axis => ({ name: n, size: typeof size === "number" ? dimConst(size) : dimVar(size) });
 const F = (...axes: Axis[]): TensorType => ({ dtype: "f32", axes });
@@ -159,6 +159,54 @@ describe("attention", () => {
     expect(y.slice(0, 8)).toEqual([0, 0, 0, 0, 0, 0, 0, 0]);
     [v[0], v[1], v[0], v[1], v[2], v[3], v[2], v[3]].forEach((w, i) => expect(y[8 + i]).toBeCloseTo(w!, 12));
     expect(run((m) => m.attendLse(...parts(m), attrs(m)), { inputs, lengths }).data[0]).toBe(LSE_EMPTY);
+  });
+  it("equals softmax written out, with a sink, a table by distance and a number of each head", () => {
+    const bucket = ax("bucket", 3);
+    const learned = { tau: [0.3, -0.2], table: Array.from({ length: 12 }, (_, i) => Math.cos(i * 1.3)), sinks: [0.4, -0.7, 0.1, 0.9] };
+    const given = { inputs: { ...inputs, ...learned }, lengths };
+    const weights = (m: Make) => [m.input("tau", F(g)), m.input("table", F(bucket, g, h)), m.input("sinks", F(h, g))] as const;
+    const fused = run((m) => {
+      const [tau, table, sink] = weights(m);
+      return m.attend(...parts(m), {
+        query: "t", key: "s", width: "e", sink, heads: ["g", "h"],
+        score: add(add(mul(name("s", "f32"), name("b0", "f32")), name("b1", "f32")), unary("to_f32", name("head", "i32"))),
+        tables: [{ node: tau }, { node: table, axis: "bucket", index: add(sub(attr("q", "pos"), attr("k", "pos")), i32(1)) }],
+        queryAttrs: { pos: m.input("qp", I(t)) }, keyAttrs: { pos: m.input("kp", I(s)) },
+      });
+    }, given);
+    const plain = run((m) => {
+      const [Q, K, V] = parts(m);
+      const [tau, table, sink] = weights(m);
+      // -2 and below is the first entry, 0 and above the last but one: what lies outside is held inside.
+      const place = m.clamp(m.offset(m.sub(m.input("qp", I(t)), m.input("kp", I(s))), 1), 0, 2);
+      const bias = m.add(m.gather(table, "bucket", place), m.cast(m.add(m.scale(m.iota(g), 2), m.iota(h)), "f32"));
+      const logits = m.add(m.mul(m.scale(m.dot(Q, K, "e"), 1 / Math.sqrt(2)), tau), bias);
+      const e = m.exp(logits);
+      return m.dot(m.div(e, m.add(m.sum(e, "s"), m.exp(sink))), V, "s");
+    }, given);
+    expect(fused.axes).toEqual(["t", "h", "g", "e"]);
+    const at = (x: typeof fused, ...place: number[]): number => x.data[offset(x, place)]!;
+    const offset = (x: typeof fused, place: readonly number[]): number => x.axes.reduce((n, a) => n * 2 + place[["t", "h", "g", "e"].indexOf(a)]!, 0);
+    for (let i = 0; i < 16; i++) {
+      const place = [i >> 3, (i >> 2) & 1, (i >> 1) & 1, i & 1];
+      expect(at(fused, ...place)).toBeCloseTo(at(plain, ...place), 12);
+    }
+  });
+  it("gives 0 to a row that sees nothing but its sink, which is then the log of its sum", () => {
+    const attrs = (m: Make) => ({ query: "t", key: "s", width: "e", mask, queryAttrs: { pos: m.input("qp", I(t)) }, keyAttrs: { pos: m.input("kp", I(s)) }, sink: m.input("sinks", F(h, g)) });
+    const given = { inputs: { ...inputs, sinks: [0.5, -1, 2, 3] }, lengths };
+    expect(run((m) => m.attend(...parts(m), attrs(m)), given).data.slice(0, 8)).toEqual([0, 0, 0, 0, 0, 0, 0, 0]);
+    run((m) => m.attendLse(...parts(m), attrs(m)), given).data.slice(0, 4).forEach((x, i) => expect(x).toBeCloseTo([0.5, -1, 2, 3][i]!, 12));
+  });
+  it("refuses tables and sinks that do not fit in words", () => {
+    const b = ax("b", 3);
+    const refused = (o: (m: Make) => Partial<Parameters<Make["attend"]>[3]>) => () => run((m) => m.attend(...parts(m), { query: "t", key: "s", width: "e", ...o(m) }), { inputs, lengths });
+    expect(refused((m) => ({ sink: m.input("x", F(e)) }))).toThrow(/`e` is not an axis/);
+    expect(refused((m) => ({ sink: m.input("x", F(t)) }))).toThrow(/`t` is not an axis/);
+    expect(refused((m) => ({ tables: [{ node: m.input("x", F(b)) }] }))).toThrow(/`b` is not an axis/);
+    expect(refused((m) => ({ tables: [{ node: m.input("x", F(b)), axis: "b", index: name("head", "f32") }] }))).toThrow(/f32 value where i32/);
+    expect(refused((m) => ({ tables: [{ node: m.input("x", F(h)), axis: "h", index: name("head", "i32") }] }))).toThrow(/must not have the axis `h`/);
+    expect(refused(() => ({ heads: ["e"] }))).toThrow(/no axis `e`/);
   });
   it("refuses a key axis on the query in words", () => {
     const bad = () => run((m) => m.attend(m.input("q", F(s, t, e)), m.input("k", F(s, e)), m.input("v", F(s, e)), { query: "t", key: "s", width: "e" }));
