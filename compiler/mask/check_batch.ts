@@ -19,7 +19,7 @@ export function checkBatch(model: Model, tables: readonly SampleTable[]): Diagno
   const findings = new Map<string, Finding>();
   for (const table of tables) {
     const left = open.filter((o) => o.task === table.task && !findings.has(`${o.task} ${o.kind} ${o.at}`));
-    const sample = left.length > 0 ? sampleOf(model, table) : undefined;
+    const sample = left.length > 0 && table.count > 0 ? sampleOf(model, table) : undefined;
     if (!sample) continue;
     if (left.some((o) => o.kind !== "lone")) {
       const found = seenIn(model, views, sample, (kind, item) => left.some((o) => o.kind === kind && o.at === item));

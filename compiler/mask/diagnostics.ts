@@ -5,7 +5,7 @@ import type { Code } from "../../grammar/codes.ts";
 import type { Details, Diagnostic } from "../../grammar/diagnostic.ts";
 import { diagnostic, isFatal, sortDiagnostics } from "../../grammar/diagnostic.ts";
 import type { Span } from "../../grammar/source.ts";
-import type { Clause } from "../types/clauses.ts";
+import type { Clause } from "../types/clause.ts";
 import type { Model } from "../types/model.ts";
 import type { Finding, Lone, Seen } from "./find.ts";
 import type { Never } from "./proofs.ts";

@@ -6,8 +6,7 @@ import { compileExpr } from "../scalar/eval.ts";
 import type { ScalarExpr } from "../scalar/expr.ts";
 import { children } from "../scalar/expr.ts";
 import { exprText } from "../scalar/print.ts";
-import type { Model } from "../types/model.ts";
-import type { Step } from "../types/flow.ts";
+import type { Model, Step } from "../types/model.ts";
 import { forHead } from "./heads.ts";
 import type { Sample } from "./sample.ts";
 

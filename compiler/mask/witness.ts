@@ -3,8 +3,8 @@
 // A part in the library is named by the call in the user's own file.
 
 import type { ScalarExpr } from "../scalar/expr.ts";
-import type { Clause } from "../types/clauses.ts";
-import type { Step } from "../types/flow.ts";
+import type { Clause } from "../types/clause.ts";
+import type { Step } from "../types/model.ts";
 import type { Sample } from "./sample.ts";
 import { testOf } from "./sight.ts";
 

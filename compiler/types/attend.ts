@@ -13,7 +13,7 @@ import { bracketName, nodeOf, valueOf } from "./builtin_call.ts";
 import type { Context } from "./context.ts";
 import { besideLength } from "./streams.ts";
 import { signatureOf } from "./calls.ts";
-import { mapClause } from "./clauses.ts";
+import { mapClause } from "./clause.ts";
 import { numberOf } from "./operators.ts";
 import { attendTables, onlyHeads } from "./score_tables.ts";
 import type { Around, AttendTables } from "./score_tables.ts";

@@ -2,24 +2,11 @@
 // In: the graph on which the network was applied once. Out: one Step an attention, or an op that mixes all tokens (`mean[t](x)`).
 // What is not a step works on each token by itself, so what a token can depend on is decided by the steps alone.
 
-import type { Span } from "../../grammar/source.ts";
 import { dimText } from "../dim/dim.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
 import type { Node } from "../graph/graph.ts";
-import type { ScalarExpr } from "../scalar/expr.ts";
 import { exprText } from "../scalar/print.ts";
-import type { Attention } from "./model.ts";
-
-export interface Step {
-  /** Who sees whom, as the graph has it; `head` may stand in it by name. Undefined: every token sees every other. */
-  readonly mask: ScalarExpr | undefined;
-  readonly heads: number;
-  /** The attention of the Model; undefined for an op that mixes tokens. */
-  readonly attention: Attention | undefined;
-  /** Earlier steps whose results this one reads, without those that one of them has read already. */
-  readonly after: readonly number[];
-  readonly span: Span | undefined;
-}
+import type { Attention, Step } from "./model.ts";
 
 /** The length of the sequence. What lies in a row beside it is given, and never made of what the sequence holds. */
 const TOKENS = "t";

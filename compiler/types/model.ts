@@ -5,8 +5,7 @@
 import type { Diagnostic } from "../../grammar/diagnostic.ts";
 import type { Span } from "../../grammar/source.ts";
 import type { ScalarExpr } from "../scalar/expr.ts";
-import type { Clause } from "./clauses.ts";
-import type { Step } from "./flow.ts";
+import type { Clause } from "./clause.ts";
 import type { NamedSize, Parameter, Tie } from "./parameter.ts";
 import type { LayerValue, Scope } from "./values.ts";
 
@@ -127,6 +126,18 @@ export interface CrossAttention extends Attention {
   /** The stream whose tokens look; null for those of the sequence. */
   readonly queries: string | null;
   readonly keys: string;
+}
+
+/** One op through which tokens come to know of each other, where it is applied; see flow.ts. */
+export interface Step {
+  /** Who sees whom, as the graph has it; `head` may stand in it by name. Undefined: every token sees every other. */
+  readonly mask: ScalarExpr | undefined;
+  readonly heads: number;
+  /** The attention of the Model; undefined for an op that mixes tokens. */
+  readonly attention: Attention | undefined;
+  /** Earlier steps whose results this one reads, without those that one of them has read already. */
+  readonly after: readonly number[];
+  readonly span: Span | undefined;
 }
 
 export interface Process {

@@ -9,7 +9,7 @@ import type {
 import type { Dim } from "../dim/dim.ts";
 import type { NodeId } from "../graph/graph.ts";
 import type { ScalarExpr } from "../scalar/expr.ts";
-import type { Clause } from "./clauses.ts";
+import type { Clause } from "./clause.ts";
 import type { Init, Parameter } from "./parameter.ts";
 
 /** Takes the place of a value whose error has been reported; whatever touches it stays silent. */

@@ -5,7 +5,7 @@ import { MaskWatch } from "../../cli/mask_watch.ts";
 import { checkBatch, openTasks } from "../../compiler/mask/check_batch.ts";
 import { proveMasks } from "../../compiler/mask/proofs.ts";
 import { sampleOf } from "../../compiler/mask/sample.ts";
-import { compileModel } from "../../compiler/compile.ts";
+import { layoutParameters, modelSpec } from "../../compiler/lower/model_spec.ts";
 import type { Model } from "../../compiler/types/model.ts";
 import { layoutSample, type FieldValue, type Sequence } from "../../runtime/sequence/layout.ts";
 import { check } from "../types/loader.ts";
@@ -34,9 +34,7 @@ const compiled = new WeakMap<Model, Parameters<typeof layoutSample>[0]>();
 function sample(m: Model, task: string, lengths: Record<string, number>, dropped = new Set<number>()): Sequence {
   let s = compiled.get(m);
   if (!s) {
-    const r = compileModel(m, { programs: [] });
-    if (!r.ok) throw new Error("does not compile");
-    s = r.compiled.spec;
+    s = modelSpec(m, layoutParameters(m), { sound: true });
     compiled.set(m, s);
   }
   const fields: Record<string, FieldValue> = Object.fromEntries(Object.entries(lengths).map(([f, n]) => [f, { kind: "ids", ids: Array.from({ length: n }, (_, i) => 65 + (i % 26)) }]));
