@@ -48,7 +48,8 @@ function elementwise(name: string, doc: string, number: Numeric, tensorOp: (make
       if (v.kind === "int" || v.kind === "float" || v.kind === "axis") {
         const n = numberOf(v);
         const out = n === undefined ? undefined : number(n);
-        return (v.kind !== "float" && (name === "abs" || name === "floor" || name === "int") && out !== undefined) ? int(dimConst(out)) : float(out);
+        const whole = name === "int" || (v.kind !== "float" && (name === "abs" || name === "floor"));
+        return whole && out !== undefined && Number.isFinite(out) ? int(dimConst(out)) : float(out);
       }
       if (v.kind === "scalar" && scalarOp) return scalar(scalarOp(v.expr));
       return withNodes(call, ["x"], (make, [x]) => tensorOp(make, name === "abs" || name === "int" ? x : make.cast(x, "f32")));

@@ -102,6 +102,11 @@ describe("what a score reads", () => {
     expect(attrs.score && printExpr(attrs.score)).toBe("s + pow(1.0 * to_f32(q.pos), 2.0) + to_f32(to_i32(floor(log(to_f32(k.pos + 1))))) + to_f32(q.row * q.row) + max(s, 0.0)");
   });
 
+  test("`int` of a number that is known is a size", () => {
+    const { attrs } = one({ file: "score near(table[bucket], reach: float)(s, q, k) = s + gather[bucket](table, q.pos - k.pos + int(bucket / 2 * reach))", members: "param table[bucket] ~ zeros", attend: "score: near(table, 0.7)" });
+    expect(attrs.tables?.map((t) => t.index && printExpr(t.index))).toEqual(["q.pos - k.pos + 5"]);
+  });
+
   test("an axis of a table that is also the attention's gets another name", () => {
     const { attrs } = one({ file: "score odd(table)(s, q, k) = s + gather[e](table, q.pos - k.pos)", members: "param table[h, e] ~ zeros", attend: "score: odd(table)" });
     expect(attrs.tables?.[0]?.axis).toBe("e'");
