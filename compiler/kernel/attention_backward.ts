@@ -7,7 +7,8 @@ import { add, builtin, f32, i32, lt, mul, sub } from "../scalar/expr.ts";
 import type { AttendTile } from "./attention_forward.ts";
 import { chooseAttendTile, ownRows } from "./attention_forward.ts";
 import type { Token, TokenFn } from "./attention_pairs.ts";
-import { blockTokens, clampToken, dots, ifAny, loadAttrs, orElse, RowSums, scored, scoreSlope, total, visibleBlock, weight } from "./attention_pairs.ts";
+import { clampToken, dots, loadAttrs, orElse, RowSums, scored, scoreSlope, total, weight } from "./attention_pairs.ts";
+import type { See } from "./attention_tiles.ts";
 import { passBlocks, TileTest } from "./attention_tiles.ts";
 import type { KernelParts, Point } from "./body.ts";
 import { Body, spaceSize } from "./body.ts";
@@ -68,7 +69,7 @@ interface BlockVectors {
 /** Weights and slopes of every pair of a block. */
 function pairs(
   b: Body, spec: AttendBackwardSpec, unroll: number, queries: readonly Token[], keys: readonly Token[], facts: readonly QueryFacts[],
-  see: readonly (readonly (ScalarExpr | undefined)[])[], vectors: BlockVectors,
+  see: See, vectors: BlockVectors,
 ): Pair[][] {
   const logits = dots(b, spec.width, queries.length, keys.length, vectors.q, vectors.k, unroll);
   const weights = queries.map((query, r) => keys.map((key, c) => {
@@ -95,19 +96,15 @@ export function queryRegisters(parts: KernelParts, spec: AttendBackwardSpec, til
   const dq = new RowSums(b, parts, tile.rows, spec.width);
   const own = rows.map((r) => ({ ...r, exists: undefined }));
   const test = new TileTest(b, spec, "q", { ...outer, ...group }, mul(builtin("group.x"), i32(tile.rows * tile.lanes)), tile.rows * tile.lanes);
-  passBlocks(b, spec, "k", { ...outer, ...group }, test, tile.cols, (block, j, clear) => {
-    const keys = blockTokens(block, spec, "k", tile.cols, j, outer);
-    const see = visibleBlock(block, spec, own, keys, "k", clear);
-    ifAny(block, see, (body) => {
-      const k = along(spec.k, keys, spec.width.name);
-      const pair = pairs(body, spec, tile.unroll, own, keys, facts, see, {
-        q: along(spec.q, rows, spec.width.name), k,
-        v: along(spec.v, keys, spec.value.name), dout: along(spec.dout, rows, spec.value.name),
-      });
-      dq.update(body, (inner, at) => {
-        const values = keys.map((_, c) => inner.let(k(inner, c, at)));
-        return (r, old) => total([old, ...values.map((x, c) => mul(pair[r]?.[c]?.slope as ScalarExpr, x))]);
-      });
+  passBlocks(b, spec, "k", { ...outer, ...group }, test, own, tile.cols, (body, keys, see) => {
+    const k = along(spec.k, keys, spec.width.name);
+    const pair = pairs(body, spec, tile.unroll, own, keys, facts, see, {
+      q: along(spec.q, rows, spec.width.name), k,
+      v: along(spec.v, keys, spec.value.name), dout: along(spec.dout, rows, spec.value.name),
+    });
+    dq.update(body, (inner, at) => {
+      const values = keys.map((_, c) => inner.let(k(inner, c, at)));
+      return (r, old) => total([old, ...values.map((x, c) => mul(pair[r]?.[c]?.slope as ScalarExpr, x))]);
     });
   });
   rows.forEach((row, r) => {
@@ -142,22 +139,18 @@ export function keyRegisters(parts: KernelParts, spec: AttendBackwardSpec, tile:
   const v = along(spec.v, keys, spec.value.name);
   const test = new TileTest(b, spec, "k", outer, mul(builtin("group.x"), i32(tile.rows * tile.lanes)), tile.rows * tile.lanes);
   forEachRun(b, spec.group, 1, (member, [group = {}]) => {
-    passBlocks(member, spec, "q", { ...outer, ...group }, test, tile.cols, (block, i, clear) => {
-      const queries = blockTokens(block, spec, "q", tile.cols, i, { ...outer, ...group });
-      const see = visibleBlock(block, spec, queries, own, "q", clear);
-      ifAny(block, see, (body) => {
-        const facts = queries.map((q) => ({ lse: body.let(spec.lse(body, q.at)), delta: body.let(spec.delta(body, q.at)) }));
-        const q = along(spec.q, queries, spec.width.name);
-        const dout = along(spec.dout, queries, spec.value.name);
-        const pair = pairs(body, spec, tile.unroll, queries, own, facts, see, { q, k, v, dout });
-        dk?.update(body, (inner, at) => {
-          const values = queries.map((_, r) => inner.let(q(inner, r, at)));
-          return (c, old) => total([old, ...values.map((x, r) => mul(pair[r]?.[c]?.slope as ScalarExpr, x))]);
-        });
-        dv?.update(body, (inner, at) => {
-          const values = queries.map((_, r) => inner.let(dout(inner, r, at)));
-          return (c, old) => total([old, ...values.map((x, r) => mul(pair[r]?.[c]?.weight as ScalarExpr, x))]);
-        });
+    passBlocks(member, spec, "q", { ...outer, ...group }, test, own, tile.cols, (body, queries, see) => {
+      const facts = queries.map((q) => ({ lse: body.let(spec.lse(body, q.at)), delta: body.let(spec.delta(body, q.at)) }));
+      const q = along(spec.q, queries, spec.width.name);
+      const dout = along(spec.dout, queries, spec.value.name);
+      const pair = pairs(body, spec, tile.unroll, queries, own, facts, see, { q, k, v, dout });
+      dk?.update(body, (inner, at) => {
+        const values = queries.map((_, r) => inner.let(q(inner, r, at)));
+        return (c, old) => total([old, ...values.map((x, r) => mul(pair[r]?.[c]?.slope as ScalarExpr, x))]);
+      });
+      dv?.update(body, (inner, at) => {
+        const values = queries.map((_, r) => inner.let(dout(inner, r, at)));
+        return (c, old) => total([old, ...values.map((x, r) => mul(pair[r]?.[c]?.weight as ScalarExpr, x))]);
       });
     });
   });

@@ -1,6 +1,5 @@
 // In: an attention as point functions, with mask and score as expressions. Out: one kernel with online softmax: no buffer
-// of queries x keys. An invocation owns a few query rows; keys pass in blocks. A tile that the workgroup does not see at all
-// and a block that no own row sees are skipped; a tile of which every pair is seen is passed without the mask.
+// of queries x keys. An invocation owns a few query rows; keys pass in blocks, as attention_tiles.ts finds them worth it.
 // A row that sees nothing gives 0, and lse = -1e30 (its sink, where there is one), by test.
 
 import type { ScalarExpr } from "../scalar/expr.ts";
@@ -9,8 +8,8 @@ import type { KernelParts, Point } from "./body.ts";
 import { Body, spaceSize } from "./body.ts";
 import type { Target } from "./kernel.ts";
 import type { Token, TokenFn } from "./attention_pairs.ts";
-import { blockTokens, clampToken, dots, floor, ifAny, largest, loadAttrs, orElse, RowSums, scored, total, visibleBlock, weight } from "./attention_pairs.ts";
-import { tileTokens } from "./attention_ranges.ts";
+import { clampToken, dots, floor, largest, loadAttrs, orElse, RowSums, scored, total, weight } from "./attention_pairs.ts";
+import type { See } from "./attention_tiles.ts";
 import { passBlocks, TileTest } from "./attention_tiles.ts";
 import { ceilDiv, constantOf, coordinates, max } from "./space.ts";
 import type { AttendForwardSpec, AttendSpec, KernelShape } from "./templates.ts";
@@ -28,8 +27,8 @@ export interface AttendTile {
 export function chooseAttendTile(sumsPerRow: number, target: Target): AttendTile {
   if (target.products === "tiles") return { rows: 1, cols: 4, lanes: 64, unroll: 4 };
   const rows = sumsPerRow <= 64 ? 4 : sumsPerRow <= 128 ? 2 : 1;
-  // One workgroup owns one tile of tokens; four lanes run side by side on software adapters, and there is no barrier.
-  return { rows, cols: 4, lanes: tileTokens / rows, unroll: 2 };
+  // Four lanes run side by side on software adapters, and a workgroup without a barrier is free to have more.
+  return { rows, cols: 4, lanes: 16 / rows, unroll: 2 };
 }
 
 export function attendForward(parts: KernelParts, spec: AttendForwardSpec, target: Target): KernelShape {
@@ -66,11 +65,10 @@ export function forwardRegisters(parts: KernelParts, spec: AttendForwardSpec, ti
     out: new RowSums(b, parts, tile.rows, spec.value),
   };
   const test = new TileTest(b, spec, "q", { ...outer, ...group }, mul(builtin("group.x"), i32(tile.rows * tile.lanes)), tile.rows * tile.lanes);
-  passBlocks(b, spec, "k", { ...outer, ...group }, test, tile.cols, (body, j, clear) => {
-    const keys = blockTokens(body, spec, "k", tile.cols, j, outer);
+  passBlocks(b, spec, "k", { ...outer, ...group }, test, own, tile.cols, (body, keys, see) => {
     const k: TokenFn = (x, c, w) => spec.k(x, { ...(keys[c] as Token).at, [spec.width.name]: w });
     const v: TokenFn = (x, c, w) => spec.v(x, { ...(keys[c] as Token).at, [spec.value.name]: w });
-    forwardBlock(body, spec, tile.unroll, own, keys, visibleBlock(body, spec, own, keys, "k", clear), q, k, v, state);
+    forwardBlock(body, spec, tile.unroll, own, keys, see, q, k, v, state);
   });
   finishRows(b, spec, rows, state);
   return {
@@ -84,31 +82,29 @@ export function forwardRegisters(parts: KernelParts, spec: AttendForwardSpec, ti
 /** One block of keys against the rows: logits, one rescale a row, weighted values. */
 export function forwardBlock(
   b: Body, spec: AttendSpec, unroll: number, rows: readonly Token[], keys: readonly Token[],
-  see: readonly (readonly (ScalarExpr | undefined)[])[], q: TokenFn, k: TokenFn, v: TokenFn, state: RowState,
+  see: See, q: TokenFn, k: TokenFn, v: TokenFn, state: RowState,
 ): void {
-  ifAny(b, see, (body) => {
-    const dot = dots(body, spec.width, rows.length, keys.length, q, k, unroll);
-    const faded: ScalarExpr[] = [];
-    const weights: ScalarExpr[][] = [];
-    rows.forEach((row, r) => {
-      const top = state.top[r] as ScalarExpr;
-      const mass = state.mass[r] as ScalarExpr;
-      const scores = keys.map((key, c) =>
-        body.let(orElse(see[r]?.[c], scored(body, spec, row, key, dot[r]?.[c] as ScalarExpr), floor), "score"));
-      const next = body.let(largest([top, ...scores]), "top");
-      const fade = body.let(unary("exp", binary("sub", top, next)), "fade");
-      const w = scores.map((x, c) => body.let(weight(see[r]?.[c], x, next), "w"));
-      body.assign(mass, add(mul(mass, fade), total(w)));
-      body.assign(top, next);
-      faded.push(fade);
-      weights.push(w);
-    });
-    state.out.update(body, (inner, at) => {
-      const values = keys.map((_, c) => inner.let(v(inner, c, at)));
-      return (r, old) => total([
-        mul(old, faded[r] as ScalarExpr), ...values.map((x, c) => mul(weights[r]?.[c] as ScalarExpr, x)),
-      ]);
-    });
+  const dot = dots(b, spec.width, rows.length, keys.length, q, k, unroll);
+  const faded: ScalarExpr[] = [];
+  const weights: ScalarExpr[][] = [];
+  rows.forEach((row, r) => {
+    const top = state.top[r] as ScalarExpr;
+    const mass = state.mass[r] as ScalarExpr;
+    const scores = keys.map((key, c) =>
+      b.let(orElse(see[r]?.[c], scored(b, spec, row, key, dot[r]?.[c] as ScalarExpr), floor), "score"));
+    const next = b.let(largest([top, ...scores]), "top");
+    const fade = b.let(unary("exp", binary("sub", top, next)), "fade");
+    const w = scores.map((x, c) => b.let(weight(see[r]?.[c], x, next), "w"));
+    b.assign(mass, add(mul(mass, fade), total(w)));
+    b.assign(top, next);
+    faded.push(fade);
+    weights.push(w);
+  });
+  state.out.update(b, (inner, at) => {
+    const values = keys.map((_, c) => inner.let(v(inner, c, at)));
+    return (r, old) => total([
+      mul(old, faded[r] as ScalarExpr), ...values.map((x, c) => mul(weights[r]?.[c] as ScalarExpr, x)),
+    ]);
   });
 }
 

@@ -3,7 +3,7 @@
 
 import { derive } from "../scalar/derive.ts";
 import type { ScalarExpr } from "../scalar/expr.ts";
-import { add, and, binary, bool, f32, i32, lt, mapExpr, mul, select, unary } from "../scalar/expr.ts";
+import { add, and, binary, f32, i32, lt, mapExpr, mul, select, unary } from "../scalar/expr.ts";
 import type { Body, KernelParts, Point, PointFn, SpaceAxis } from "./body.ts";
 import { mergePoint } from "./coords.ts";
 import { constantOf, forEachRun, max, min } from "./space.ts";
@@ -97,22 +97,6 @@ export function visible(b: Body, spec: AttendSpec, q: Token, k: Token): ScalarEx
   const parts = [k.exists, q.exists, spec.mask && bind(b, spec, spec.mask, q, k)].filter((x) => x !== undefined);
   if (parts.length === 0) return undefined;
   return b.let(parts.reduce(and), "see");
-}
-
-/** Visibility of all pairs of a block. Where `clear` holds every one is visible: then the mask is not evaluated, nor are the
- *  attributes of the passed side loaded that only it reads. */
-export function visibleBlock(
-  b: Body, spec: AttendSpec, queries: readonly Token[], keys: readonly Token[], passed: "q" | "k", clear: ScalarExpr | undefined,
-): (ScalarExpr | undefined)[][] {
-  if (!clear) return queries.map((q) => keys.map((k) => visible(b, spec, q, k)));
-  const own = passed === "q" ? keys : queries;
-  const see = queries.map((_, r) => keys.map((__, c) => b.var(own[passed === "q" ? c : r]?.exists ?? bool(true), "see")));
-  b.if(unary("not", clear), (body) => {
-    const whole = (t: Token): Token => ({ ...t, attrs: { ...t.attrs, ...loadAttrs(body, spec, passed, t.at, [spec.mask]) } });
-    const [qs, ks] = passed === "q" ? [queries.map(whole), keys] : [queries, keys.map(whole)];
-    see.forEach((row, r) => row.forEach((to, c) => body.assign(to, visible(body, spec, qs[r] as Token, ks[c] as Token) ?? bool(true))));
-  });
-  return see;
 }
 
 /** Runs `then` only if some pair of the block is visible (always, when nothing masks). */

@@ -1,4 +1,4 @@
-// In: the attribute tensors that a mask reads. Out: for every tile of `tileTokens` tokens the facts that scalar/tile_truth.ts
+// In: the attribute tensors that a mask reads. Out: for every tile of a few tokens the facts that scalar/tile_truth.ts
 // asks for (least, greatest, small values) in i32 tensors of their own, made by one small dispatch and shared by every
 // attention of the program that reads the same attribute, forward and backward. Nothing here is of size queries x keys.
 
@@ -18,10 +18,8 @@ import { ceilBy, dispatchOf, groupEvaluator, groupRange, guarded } from "./lower
 import { max, min } from "./space.ts";
 import { tidy } from "./tidy.ts";
 
-/** Tokens of a tile; workgroups own whole tiles or share one. */
+/** Tokens of a tile, on either side. */
 export const tileTokens = 16;
-
-export const tileCount = (tokens: ScalarExpr): ScalarExpr => ceilBy(tokens, tileTokens);
 
 const factNames = ["lo", "hi", "bits"] as const;
 
@@ -68,7 +66,7 @@ export class RangeTable {
         const axis = source.node.type.axes.find((a) => a.name === source.tokens);
         const axes: SpaceAxis[] = [
           ...source.node.type.axes.filter((a) => a.name !== source.tokens).map(spaceAxis),
-          { name: tileAxis, size: axis ? tileCount(spaceAxis(axis).size) : i32(1) }, { name: factAxis, size: i32(factNames.length) },
+          { name: tileAxis, size: axis ? ceilBy(spaceAxis(axis).size, tileTokens) : i32(1) }, { name: factAxis, size: i32(factNames.length) },
         ];
         const storage = low.temp(`ranges.${source.node.id}.${source.tokens}`, { dtype: "i32", axes });
         made = { storage, names: source.names };

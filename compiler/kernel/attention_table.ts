@@ -7,7 +7,8 @@ import { add, builtin, f32, i32, lt, mul, sub } from "../scalar/expr.ts";
 import { chooseAttendTile } from "./attention_forward.ts";
 import { along } from "./attention_backward.ts";
 import type { Token } from "./attention_pairs.ts";
-import { blockTokens, dots, ifAny, orElse, scored, tablePlace, tableSlope, visibleBlock, weight } from "./attention_pairs.ts";
+import { blockTokens, dots, orElse, scored, tablePlace, tableSlope, weight } from "./attention_pairs.ts";
+import type { See } from "./attention_tiles.ts";
 import { passBlocks, TileTest } from "./attention_tiles.ts";
 import type { KernelParts, Point, PointFn, SinkFn, SpaceAxis } from "./body.ts";
 import { Body, flatInvocation, spaceSize } from "./body.ts";
@@ -72,11 +73,7 @@ export function attendTable(parts: KernelParts, spec: AttendTableSpec, target: T
       const delta = rows.map((r) => own.let(spec.delta(own, r.at)));
       const lse = rows.map((r) => own.let(spec.lse(own, r.at)));
       const test = new TileTest(own, spec, "q", around, mul(add(mul(n, i32(pieces)), mul(builtin("group.x"), i32(lanes))), i32(tile.rows)), lanes * tile.rows);
-      passBlocks(own, spec, "k", around, test, tile.cols, (block, j, clear) => {
-        const keys = blockTokens(block, spec, "k", tile.cols, j, around);
-        const see = visibleBlock(block, spec, rows, keys, "k", clear);
-        ifAny(block, see, (body) => addPairs(body, spec, tile.unroll, rows, keys, see, lse, delta, sums));
-      });
+      passBlocks(own, spec, "k", around, test, rows, tile.cols, (body, keys, see) => addPairs(body, spec, tile.unroll, rows, keys, see, lse, delta, sums));
     });
   });
   sums.finish(b);
@@ -91,7 +88,7 @@ export function attendTable(parts: KernelParts, spec: AttendTableSpec, target: T
 /** What every pair of a block gives to the entry it read. */
 function addPairs(
   b: Body, spec: AttendTableSpec, unroll: number, rows: readonly Token[], keys: readonly Token[],
-  see: readonly (readonly (ScalarExpr | undefined)[])[], lse: readonly ScalarExpr[], delta: readonly ScalarExpr[], sums: Entries,
+  see: See, lse: readonly ScalarExpr[], delta: readonly ScalarExpr[], sums: Entries,
 ): void {
   const { table, width, value } = spec;
   const logits = dots(b, width, rows.length, keys.length, along(spec.q, rows, width.name), along(spec.k, keys, width.name), unroll);

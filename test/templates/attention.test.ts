@@ -3,9 +3,10 @@
 import { afterAll, describe, expect, it } from "vitest";
 import { attendBackward, attendDelta } from "../../compiler/kernel/attention_backward.ts";
 import { attendForward } from "../../compiler/kernel/attention_forward.ts";
-import { tileCount, tileTokens } from "../../compiler/kernel/attention_ranges.ts";
+import { tileTokens } from "../../compiler/kernel/attention_ranges.ts";
 import type { Target } from "../../compiler/kernel/kernel.ts";
 import { guaranteed, software } from "../../compiler/kernel/kernel.ts";
+import { ceilDiv } from "../../compiler/kernel/space.ts";
 import type { AttendSpec } from "../../compiler/kernel/templates.ts";
 import type { ScalarExpr } from "../../compiler/scalar/expr.ts";
 import { add, and, attr, binary, div, f32, i32, mul, name, sub, unary } from "../../compiler/scalar/expr.ts";
@@ -132,7 +133,8 @@ function reference(c: Case, d: Data) {
 
 /** The facts of tiles of one attribute, as the small dispatch before the attention makes them. */
 function ranges(values: Int32Array): Int32Array {
-  const tiles = Array.from({ length: Math.ceil(values.length / tileTokens) }, (_, i) => tileFacts({ x: values.subarray(i * tileTokens, (i + 1) * tileTokens) }));
+  const n = tileTokens;
+  const tiles = Array.from({ length: Math.ceil(values.length / n) }, (_, i) => tileFacts({ x: values.subarray(i * n, (i + 1) * n) }));
   return Int32Array.from(tiles.flatMap((f) => ["x.lo", "x.hi", "x.bits"].map((n) => f[n] ?? 0)));
 }
 
@@ -155,7 +157,7 @@ function setUp(c: Case, target: Target, tiled: boolean) {
     kAttr: { pos: rig.input("kPos", [key], "i32"), seg: rig.input("kSeg", [key], "i32") },
     ...(tiled && c.mask ? { tiles: { truth: tileTruth(c.mask.expr), fact: (b, side, fact, _, tile) => {
       const [name = "", what = ""] = fact.split(".");
-      const axes = [{ name: "tile", size: tileCount((side === "q" ? query : key).size) }, { name: "fact", size: i32(3) }];
+      const axes = [{ name: "tile", size: ceilDiv((side === "q" ? query : key).size, tileTokens) }, { name: "fact", size: i32(3) }];
       return rig.input(`${side}.${name}`, axes, "i32")(b, { tile, fact: i32(["lo", "hi", "bits"].indexOf(what)) });
     } } } : {}),
   };
