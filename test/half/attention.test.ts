@@ -7,11 +7,14 @@ import { narrowAttention } from "../../compiler/graph/narrow.ts";
 import { guaranteed, software } from "../../compiler/kernel/kernel.ts";
 import type { Target } from "../../compiler/kernel/kernel.ts";
 import type { PlanLayout } from "../../compiler/plan/layout.ts";
+import { product, shapeOf } from "../../compiler/graph/value.ts";
 import { layoutPlan } from "../../compiler/plan/layout.ts";
 import type { Plan } from "../../compiler/plan/plan.ts";
 import { parsePlan } from "../../compiler/plan/schema.ts";
+import { check } from "../fuse/check.ts";
 import { decoder } from "../fuse/decoder.ts";
 import { closeGpu, gpu, runOnGpu } from "../gpu/run_program.ts";
+import { spread } from "../graph/cases.ts";
 import { randoms } from "../templates/harness.ts";
 import type { AttentionSizes, Values } from "./halves.ts";
 import { attention, compiles, farthest, interpreted, planOf, scheduled, tensorsOf } from "./halves.ts";
@@ -121,6 +124,22 @@ describe("what the pass stores", () => {
     const [wide, narrow] = [stored(software, "f32").layout, stored(software, "f16").layout];
     expect(wide.tempBytes - narrow.tempBytes).toBe(2 * 3 * (4 * 16 * 16) * 2);
   });
+});
+
+test.each([false, true])("a decoder's loss and gradients, as the graph means them (results narrowed: %s)", (results) => {
+  const lengths = { batch: 2, t: 5 };
+  const g = narrowAttention(decoder({ layers: 1, d: 8, heads: 2, mlp: 8, positions: 8, vocab: 7, rope: true }, "train"), { results });
+  const inputs: Record<string, number[]> = {};
+  const state: Record<string, number[]> = {};
+  for (const n of g.nodes) {
+    if (n.op !== "input" && n.op !== "state") continue;
+    const size = product(shapeOf(n.type, lengths));
+    if (n.op === "state") state[n.attrs.name] = spread(size, n.id, [-0.5, 0.6]);
+    else inputs[n.attrs.name] = n.type.dtype === "i32" ? Array.from({ length: size }, (_, i) => (i * 5 + 3) % 7) : spread(size, n.id, [0, 2]);
+  }
+  for (const o of g.outputs) if (o.into !== undefined) state[o.into] = new Array<number>(product(shapeOf(g.nodes[o.node]!.type, lengths))).fill(0);
+  // A number beside a tie may round the other way in f32 than in double precision.
+  check(g, { inputs, state, lengths }, 2e-3, { on: [software, native(software)] });
 });
 
 describe("on the adapter", () => {
