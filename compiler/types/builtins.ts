@@ -6,7 +6,7 @@ import { didYouMean } from "../../grammar/suggest.ts";
 import type { Span } from "../../grammar/source.ts";
 import type { CallExpr } from "../ast/nodes.ts";
 import type { Dim } from "../dim/dim.ts";
-import { dimConst, dimSub, dimValue } from "../dim/dim.ts";
+import { dimConst, dimSub, dimValue, dimVar } from "../dim/dim.ts";
 import type { NodeId } from "../graph/graph.ts";
 import type { Make } from "../graph/make.ts";
 import * as S from "../scalar/expr.ts";
@@ -49,6 +49,7 @@ function elementwise(name: string, doc: string, number: Numeric, tensorOp: (make
         const n = numberOf(v);
         const out = n === undefined ? undefined : number(n);
         const whole = name === "int" || (v.kind !== "float" && (name === "abs" || name === "floor"));
+        if (name === "int" && out === undefined) return int(dimVar("unknown"));
         return whole && out !== undefined && Number.isFinite(out) ? int(dimConst(out)) : float(out);
       }
       if (v.kind === "scalar" && scalarOp) return scalar(scalarOp(v.expr));
