@@ -90,11 +90,17 @@ export const hasErrors = (diagnostics: readonly Diagnostic[]): boolean => diagno
 /** Warnings about masks, which `check`, `build` and `train` say. */
 export const maskWarnings: readonly Code[] = ["W0602", "W0604", "W0605", "W0606"];
 
-/** The one model of a spec that a command works on; ends the command when the spec has errors. `unsaid` are warnings that do not matter to it. */
-export function modelOf(file: string, name: string | undefined, unsaid: readonly Code[] = []): { model: Model; checked: Checked } {
+/** Errors about masks: the model is known all the same, and can be looked at. */
+export const maskErrors: readonly Code[] = ["E0307", "E0321", "E0322"];
+
+/**
+ * The one model of a spec that a command works on; ends the command when the spec has errors. `unsaid` are warnings that do not matter
+ * to it, `despite` errors that are said and do not end it.
+ */
+export function modelOf(file: string, name: string | undefined, unsaid: readonly Code[] = [], despite: readonly Code[] = []): { model: Model; checked: Checked } {
   const checked = checkSpec(file);
   report({ diagnostics: checked.diagnostics.filter((d) => !unsaid.includes(d.code)), sources: checked.sources }, false);
-  if (hasErrors(checked.diagnostics)) throw new Exit(EXIT.failed);
+  if (hasErrors(checked.diagnostics.filter((d) => !despite.includes(d.code)))) throw new Exit(EXIT.failed);
   const names = checked.models.map((m) => m.name).join(", ");
   const model = name === undefined ? checked.models[0] : checked.models.find((m) => m.name === name);
   if (!model)

@@ -14,7 +14,7 @@ import { didYouMean } from "../../grammar/suggest.ts";
 import { HeddleError } from "../../runtime/error.ts";
 import { kernelsFor } from "../compile.ts";
 import { packageRoot } from "../package_root.ts";
-import { modelOf } from "../spec.ts";
+import { maskErrors, maskWarnings, modelOf } from "../spec.ts";
 import type { MaskOptions } from "./explain_mask.ts";
 import { explainMask } from "./explain_mask.ts";
 
@@ -64,7 +64,8 @@ export function addExplain(program: Command): void {
       if (spec === undefined) throw new HeddleError({ code: "E0582", message: `\`heddle explain ${topic}\` needs a spec`, exit: 2 });
       const stray = maskOnly.find((o) => topic !== "mask" && options[o] !== undefined && options[o].length > 0);
       if (stray) throw new HeddleError({ code: "E0582", message: `--${stray} is for \`heddle explain mask\``, exit: 2 });
-      const { model, checked } = modelOf(spec, options.model);
+      const asked = topic === "mask" && options.mask !== undefined;
+      const { model, checked } = modelOf(spec, options.model, asked ? maskWarnings : topic === "mask" ? ["W0602"] : [], topic === "mask" ? maskErrors : []);
       if (topic === "mask") return explainMask(model, checked, options);
       await explainTopic(topic, model, options);
     });

@@ -4,14 +4,17 @@
 
 import { existsSync } from "node:fs";
 import path from "node:path";
+import { maskDiagnostics } from "../../compiler/mask/diagnostics.ts";
 import type { SampleOptions } from "../../compiler/mask/example.ts";
 import { exampleLength } from "../../compiler/mask/example.ts";
 import type { MaskReport } from "../../compiler/mask/explain.ts";
 import { maskReport } from "../../compiler/mask/explain.ts";
 import { reportSvg } from "../../compiler/mask/svg.ts";
 import { reportText } from "../../compiler/mask/text.ts";
+import { withMask } from "../../compiler/mask/with_mask.ts";
 import { askedMask } from "../../compiler/types/asked_mask.ts";
-import type { Model, Predicate } from "../../compiler/types/model.ts";
+import type { Model } from "../../compiler/types/model.ts";
+import type { Source } from "../../grammar/source.ts";
 import { makeSource } from "../../grammar/source.ts";
 import { didYouMean } from "../../grammar/suggest.ts";
 import { HeddleError } from "../../runtime/error.ts";
@@ -45,11 +48,14 @@ export async function explainMask(model: Model, checked: Checked, options: MaskO
   const files = [options.svg, options.png].filter((f) => f !== undefined);
   if (files.filter((f) => f === "-").length + (options.json ? 1 : 0) > 1) throw wrong("E0582", "stdout takes one of --json, --svg - and --png -");
   files.forEach(requireFolder);
-  const made = maskReport(model, { ...choice(model, options), ...sampleOf(model, options), ...maskOf(model, checked, options.mask) });
+  const filters = { ...choice(model, options), ...sampleOf(model, options) };
+  const { drawn, failed } = asDrawn(model, checked, options.mask);
+  const made = maskReport(drawn, filters);
   if (options.json) process.stdout.write(`${JSON.stringify(made, null, 2)}\n`);
   if (options.svg !== undefined) await write(options.svg, reportSvg(made));
   if (options.png !== undefined) await write(options.png, reportPng(made));
   if (!options.json && files.length === 0) process.stdout.write(textOf(made));
+  if (failed) throw new Exit(EXIT.failed);
 }
 
 const textOf = (made: MaskReport): string => reportText(made, { columns: process.stdout.columns ?? (Number(process.env.COLUMNS) || 100), colour: takesColour(process.stdout, process.env) });
@@ -106,13 +112,21 @@ function sampleOf(model: Model, options: MaskOptions): SampleOptions {
   return sample;
 }
 
-function maskOf(model: Model, checked: Checked, text: string | undefined): { mask?: Predicate } {
-  if (text === undefined) return {};
+/** The model with the mask that is asked about, and what is to be said of its masks: a mask that is wrong is worth a look too. */
+function asDrawn(model: Model, checked: Checked, text: string | undefined): { drawn: Model; failed: boolean } {
+  if (text === undefined) return { drawn: model, failed: hasErrors(checked.diagnostics) };
   const source = makeSource("--mask", text);
+  const sources = (name: string): Source | undefined => (name === source.path ? source : checked.sources(name));
   const asked = askedMask(model, source, checked.sources);
-  report({ diagnostics: asked.diagnostics, sources: (name) => (name === source.path ? source : checked.sources(name)) }, false);
-  if (!asked.mask || hasErrors(asked.diagnostics)) throw new Exit(EXIT.failed);
-  return { mask: asked.mask };
+  if (!asked.mask) {
+    report({ diagnostics: asked.diagnostics, sources }, false);
+    throw new Exit(EXIT.failed);
+  }
+  const drawn = withMask(model, asked.mask);
+  // The last line of the drawing says what can be cached.
+  const diagnostics = [...asked.diagnostics, ...maskDiagnostics(drawn)].filter((d) => d.code !== "W0602");
+  report({ diagnostics, sources }, false);
+  return { drawn, failed: hasErrors(diagnostics) };
 }
 
 /** A file in a folder that exists: said before the drawing, not after it. */

@@ -3,15 +3,16 @@
 // A picture is what the kernels compute: the mask, and that both tokens lie in one document. Filters that fit nothing give no pictures.
 
 import { printExpr } from "../scalar/print.ts";
-import { and, attr, binary, children, i32, mapExpr } from "../scalar/expr.ts";
+import { and, children } from "../scalar/expr.ts";
 import type { ScalarExpr } from "../scalar/expr.ts";
-import type { Attention, CrossAttention, Model, Predicate, Task } from "../types/model.ts";
+import type { Attention, CrossAttention, Model, Task } from "../types/model.ts";
 import type { CroppedField, ExampleToken, SampleOptions } from "./example.ts";
 import { besideOf, croppedFields, exampleOf } from "./example.ts";
 import { headMasks } from "./heads.ts";
 import { cacheSoundness } from "./soundness.ts";
 import type { TileCounts } from "./tiles.ts";
 import { analysedTiles, countTiles, pairsIn, tileClasses, visibleRows } from "./tiles.ts";
+import { sameDocument } from "./with_mask.ts";
 
 export interface MaskReport {
   readonly kind: "heddle.mask";
@@ -90,13 +91,10 @@ export interface ReportOptions extends SampleOptions {
   readonly head?: number;
   /** Tokens of a tile, in both directions; that of the kernels, or less where the sample is short. */
   readonly tile?: number;
-  /** Drawn in place of the mask of every attention. */
-  readonly mask?: Predicate;
 }
 
 /** Tokens of a tile of the kernels on a GPU; compiler/kernel/attention_ranges.ts. */
 export const KERNEL_TILE = 16;
-const sameDocument = binary("eq", attr("q", "doc"), attr("k", "doc"));
 
 export function maskReport(model: Model, options: ReportOptions = {}): MaskReport {
   const groups = groupsOf(model, options);
@@ -120,7 +118,7 @@ interface Group {
 
 function groupsOf(model: Model, options: ReportOptions): Group[] {
   const groups = new Map<string, Group>();
-  for (const a of attentionsOf(model, options.mask)) {
+  for (const a of attentionsOf(model)) {
     if (options.layer !== undefined && a.layer !== options.layer) continue;
     const { queries, keys } = "keys" in a ? a : { queries: null, keys: null };
     for (const { heads, expr } of headMasks(a)) {
@@ -135,16 +133,12 @@ function groupsOf(model: Model, options: ReportOptions): Group[] {
   return [...groups.values()];
 }
 
-/** The attentions to look at. A model whose layers attend nowhere has its mask drawn all the same. A mask that is asked about is about
- *  the sequence. */
-function attentionsOf(model: Model, asked: Predicate | undefined): (Attention | CrossAttention)[] {
-  const given = asked ?? model.mask;
-  if (model.attentions.length === 0 && given && (asked || model.crossAttentions.length === 0)) return [{ path: "", layer: -1, heads: 1, width: 0, valueWidth: 0, mask: given, score: null, span: given.span }];
-  if (!asked) return [...model.attentions, ...model.crossAttentions];
-  return model.attentions.map((a) => ({ ...a, mask: { ...asked, expr: forLayer(asked.expr, a.layer) } }));
+/** The attentions to look at. A model whose layers attend nowhere has its mask drawn all the same. */
+function attentionsOf(model: Model): (Attention | CrossAttention)[] {
+  const all = [...model.attentions, ...model.crossAttentions];
+  const { mask } = model;
+  return all.length === 0 && mask ? [{ path: "", layer: -1, heads: 1, width: 0, valueWidth: 0, mask, score: null, span: mask.span }] : all;
 }
-
-const forLayer = (e: ScalarExpr, layer: number): ScalarExpr => mapExpr(e, (x) => (x.kind === "name" && x.name === "layer" ? i32(layer) : x));
 
 function picturesOf(model: Model, task: Task, groups: readonly Group[], options: ReportOptions): MaskPicture[] {
   const rows = new Map<string | null, Row>();

@@ -8,6 +8,7 @@ import type { Source, Span } from "../../grammar/source.ts";
 import { makeSource } from "../../grammar/source.ts";
 import { parseModule } from "../ast/parse_module.ts";
 import { newScope } from "./calls.ts";
+import type { Clause } from "./clause.ts";
 import { newContext } from "./elaborate.ts";
 import { maskBody } from "./functions.ts";
 import type { Model, Predicate } from "./model.ts";
@@ -42,16 +43,19 @@ export function askedMask(model: Model, source: Source, sources: (path: string) 
   if (value.kind !== "mask" || cx.errors > 0) return { diagnostics: said };
   const later = cx.notBuilt.sorted();
   if (later.length > 0) return { diagnostics: alone(later) };
-  return { mask: { expr: value.expr, text: source.text.trim(), span: { source: source.path, start: 0, end: source.text.length } }, diagnostics: said };
+  const clause = value.clause && movedClause(value.clause, source);
+  return { mask: { expr: value.expr, text: source.text.trim(), span: { source: source.path, start: 0, end: source.text.length }, ...(clause ? { clause } : {}) }, diagnostics: said };
 }
 
-function shifted(d: Diagnostic, source: Source): Diagnostic {
-  const back = (at: Span): Span => {
-    const place = (offset: number): number => Math.min(source.text.length, Math.max(0, offset - BEFORE.length));
-    return at.source === source.path ? { ...at, start: place(at.start), end: place(at.end) } : at;
-  };
-  return {
-    ...d, labels: d.labels.map((l) => ({ ...l, span: back(l.span) })),
-    fixes: d.fixes.map((f) => ({ ...f, edits: f.edits.map((e) => ({ ...e, span: back(e.span) })) })),
-  };
+/** A place of the declaration as a place of the expression. */
+function moved(at: Span, source: Source): Span {
+  const place = (offset: number): number => Math.min(source.text.length, Math.max(0, offset - BEFORE.length));
+  return at.source === source.path ? { ...at, start: place(at.start), end: place(at.end) } : at;
 }
+
+const movedClause = (c: Clause, source: Source): Clause => ({ ...c, span: moved(c.span, source), parts: c.parts.map((p) => movedClause(p, source)) });
+
+const shifted = (d: Diagnostic, source: Source): Diagnostic => ({
+  ...d, labels: d.labels.map((l) => ({ ...l, span: moved(l.span, source) })),
+  fixes: d.fixes.map((f) => ({ ...f, edits: f.edits.map((e) => ({ ...e, span: moved(e.span, source) })) })),
+});

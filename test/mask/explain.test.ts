@@ -15,6 +15,7 @@ import type { MaskPicture, MaskReport, PictureToken } from "../../compiler/mask/
 import { keysOf, ranges, share } from "../../compiler/mask/spans.ts";
 import { reportSvg } from "../../compiler/mask/svg.ts";
 import { reportText } from "../../compiler/mask/text.ts";
+import { withMask } from "../../compiler/mask/with_mask.ts";
 import { askedMask } from "../../compiler/types/asked_mask.ts";
 import type { Model } from "../../compiler/types/model.ts";
 import { makeSource } from "../../grammar/source.ts";
@@ -162,7 +163,7 @@ test("shares add up, and what the kernels are said to skip is never visible", ()
     (text, options) => {
       const asked = askedMask(usual, makeSource("--mask", text));
       if (!asked.mask) throw new Error(asked.diagnostics.map((d) => d.message).join("\n"));
-      for (const p of pictures(maskReport(usual, { ...options, mask: asked.mask }))) {
+      for (const p of pictures(maskReport(withMask(usual, asked.mask), options))) {
         const n = p.tokens.length;
         const across = Math.ceil(n / options.tile);
         expect(p.visible.every((row) => row.length === n && /^[01]*$/.test(row))).toBe(true);
@@ -195,12 +196,11 @@ describe("a mask that is asked about", () => {
   const places = (text: string): string[] => asked(text).diagnostics.map((d) => `${d.code} ${d.labels.filter((l) => l.primary).map((l) => text.slice(l.span.start, l.span.end)).join()}`);
 
   test("is in the words of the model", () => {
-    const model = { ...usual };
     const { mask, diagnostics } = asked("  causal & (q.turn == k.turn | k.stream == image) & layer != 1 ");
     expect(diagnostics).toEqual([]);
     expect(mask?.text).toBe("causal & (q.turn == k.turn | k.stream == image) & layer != 1");
     if (!mask) return;
-    const [first, second, ...rest] = pictures(maskReport(model, { task: "draw", mask }));
+    const [first, second, ...rest] = pictures(maskReport(withMask(usual, mask), { task: "draw" }));
     expect([first?.layers, second?.layers, rest]).toEqual([[0, 2], [1], []]);
     expect(second?.pairs.visible).toBe(0);
     if (first) expectDefined(first, (q, k) => (k["pos"] ?? 0) <= (q["pos"] ?? 0) && (q["turn"] === k["turn"] || k["stream"] === 1));
