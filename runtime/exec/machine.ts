@@ -29,14 +29,13 @@ export class Machine {
   readonly #stager: Stager;
   readonly #programs = new Map<ProgramName, Promise<LoadedProgram>>();
 
-  /** Machines on one device may share their pipelines: equal kernels are then compiled once. */
-  constructor(host: GpuHost, compiled: Compiled, cache: PipelineCache = new PipelineCache(host)) {
+  constructor(host: GpuHost, compiled: Compiled) {
     this.host = host;
     this.spec = compiled.spec;
     this.#compiled = compiled;
     this.states = new StateStore(host);
     this.#pool = new ArenaPool(host);
-    this.#cache = cache;
+    this.#cache = new PipelineCache(host);
     this.#stager = new Stager(host);
     this.states.allocate(compiled.states.filter((s) => s.name === "params"));
   }

@@ -7,17 +7,16 @@ import type { ProgramName } from "../../compiler/plan/manifest.ts";
 import type { Model } from "../../compiler/types/model.ts";
 import type { GpuHost } from "../../runtime/device/device.ts";
 import { Machine } from "../../runtime/exec/machine.ts";
-import type { PipelineCache } from "../../runtime/exec/pipelines.ts";
 import { stepRunner } from "../../runtime/generate/runner.ts";
 import { pick } from "../../runtime/train/inputs.ts";
 import { type Backend, randomWeights } from "./compare.ts";
 
 export const GENERATION: readonly ProgramName[] = ["forward", "step", "denoise"];
 
-export function machineOf(host: GpuHost, model: Model, options: { programs?: readonly ProgramName[]; target?: Target; precision?: Precision; cache?: PipelineCache } = {}): Machine {
+export function machineOf(host: GpuHost, model: Model, options: { programs?: readonly ProgramName[]; target?: Target; precision?: Precision } = {}): Machine {
   const result = compileModel(model, { target: options.target ?? software, precision: options.precision ?? "f32", programs: options.programs ?? GENERATION });
   if (!result.ok) throw new Error(result.diagnostics.map((d) => d.message).join("\n"));
-  const machine = new Machine(host, result.compiled, options.cache);
+  const machine = new Machine(host, result.compiled);
   machine.states.write("params", randomWeights(result.compiled.spec));
   return machine;
 }
