@@ -17,8 +17,8 @@ import { ceilDiv, constantOf, coordinates } from "./space.ts";
 import type { AttendTableSpec, KernelShape } from "./templates.ts";
 import { tidy } from "./tidy.ts";
 
-/** Shares of the query rows, whatever their number: memory does not grow with the sequence. */
-export const tablePieces = 64;
+/** Shares of the query rows, whatever their number: memory does not grow with the sequence. Long tables have fewer. */
+export const tablePieces = (entries: number | undefined): number => (entries !== undefined && entries <= 256 ? 64 : 16);
 /** Most entries that an invocation keeps to itself. */
 const privateEntries = 1024;
 

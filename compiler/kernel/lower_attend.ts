@@ -18,6 +18,7 @@ import type { Group } from "./group.ts";
 import type { ProgramStep } from "./kernel.ts";
 import type { Lowering } from "./lowering.ts";
 import { dispatchOf, groupEvaluator } from "./lowering.ts";
+import { constantOf } from "./space.ts";
 import type { AttendSpec, KernelShape, ScoreTable } from "./templates.ts";
 
 /** What the attentions of a program make once for all of them. */
@@ -87,9 +88,10 @@ export function lowerAttend(low: Lowering, g: Group, shared: AttendShared): Prog
   if (node.op === "attend_dtable") {
     const table = attrs.tables?.[node.attrs.table] as AttendTable;
     const own = typeOf(firstTable + node.attrs.table).map(spaceAxis);
-    const piece = { name: "piece'", size: i32(tablePieces) };
+    const entries = own.find((x) => x.name === table.axis);
+    const piece = { name: "piece'", size: i32(tablePieces(entries ? constantOf(entries.size) : 1)) };
     const rows = around.map(spaceAxis);
-    const shares = low.temp(`pieces.${node.id}`, { dtype: "f32", axes: [...rows, piece, ...own.filter((x) => x.name === table.axis)] });
+    const shares = low.temp(`pieces.${node.id}`, { dtype: "f32", axes: [...rows, piece, ...(entries ? [entries] : [])] });
     return [
       ...before,
       kernel("attend table", (parts, ev) => {
