@@ -6,7 +6,7 @@ import { didYouMean } from "../../grammar/suggest.ts";
 import type { Span } from "../../grammar/source.ts";
 import type { CallExpr } from "../ast/nodes.ts";
 import type { Dim } from "../dim/dim.ts";
-import { dimConst, dimSub, dimValue, dimVar } from "../dim/dim.ts";
+import { dimConst, dimSub, dimVar } from "../dim/dim.ts";
 import type { NodeId } from "../graph/graph.ts";
 import type { Make } from "../graph/make.ts";
 import * as S from "../scalar/expr.ts";
@@ -15,15 +15,15 @@ import { attendValue } from "./attend.ts";
 import { attributeOn } from "./attributes.ts";
 import type { BuiltinCall } from "./builtin_call.ts";
 import { bracketAxis, bracketName, nodeOf, valueOf, withNodes } from "./builtin_call.ts";
-import { matchArguments, newScope } from "./calls.ts";
+import { listPrimitives } from "./builtin_lists.ts";
+import { matchArguments } from "./calls.ts";
 import type { Wanted } from "./calls.ts";
 import type { Context } from "./context.ts";
 import { numberOf, toScalar } from "./operators.ts";
-
 import { gatherInScore } from "./score_tables.ts";
 import { axesOf, isTensor, refuse, unify } from "./tensors.ts";
 import type { Env, Value } from "./values.ts";
-import { boolean, describe, float, int, poison, scalar } from "./values.ts";
+import { describe, float, int, poison, scalar } from "./values.ts";
 
 type Brackets = "none" | "some" | "one" | "arrow" | "optional";
 
@@ -304,15 +304,7 @@ export const primitives: Readonly<Record<string, Primitive>> = {
       return q && k ? { kind: "mask", expr: S.binary("eq", q, k), text: `same(${v.name})`, span: call.expr.span } : poison;
     },
   },
-  any: quantified("any", "For a list or range: whether the condition holds for one of the entries (`any(streams, s => k.stream == s)`).", false),
-  all: quantified("all", "For a list or range: whether the condition holds for every entry.", true),
-  count: {
-    signature: "count(list)", doc: "How many entries a list or range has.", brackets: "none", args: ["list"],
-    run: (call) => {
-      const items = entriesOf(call);
-      return items ? int(dimConst(items.length)) : poison;
-    },
-  },
+  ...listPrimitives,
   routed: {
     signature: "routed(route, layer)", doc: "One copy of the layer for every branch of the route. Not built yet.", brackets: "none", args: ["route", "layer"],
     run: (call) => {
@@ -349,46 +341,6 @@ export const primitives: Readonly<Record<string, Primitive>> = {
     run: (call) => ({ kind: "init", init: { kind: "uniform", low: numberOf(valueOf(call, "low")) ?? -1, high: numberOf(valueOf(call, "high")) ?? 1 } }),
   },
 };
-
-/** The entries of a list or range argument; undefined after a report, or where they are not known. */
-function entriesOf(call: BuiltinCall): readonly Value[] | undefined {
-  const v = valueOf(call, "list");
-  if (v.kind === "list" || v.kind === "tuple") return v.items;
-  if (v.kind === "range") {
-    const [from, to] = [dimValue(v.from), dimValue(v.to)];
-    return from === undefined || to === undefined ? undefined : Array.from({ length: Math.min(10_000, Math.max(0, to - from)) }, (_, i) => int(dimConst(from + i)));
-  }
-  if (v.kind !== "poison") call.cx.report("E0202", `\`${call.name}\` goes over a list, and this is ${describe(v)}`, call.args.get("list")?.value.span ?? call.expr.span);
-  return undefined;
-}
-
-/** `any(list, x => condition)` and `all(…)`, unrolled while the model is built. */
-function quantified(name: "any" | "all", doc: string, every: boolean): Primitive {
-  return {
-    signature: `${name}(list, x => condition)`, doc, brackets: "none", args: ["list", "condition"],
-    run: (call) => {
-      const { cx } = call;
-      const test = call.args.get("condition")?.value;
-      if (!test) return poison;
-      const items = entriesOf(call);
-      if (test.kind !== "lambda") return cx.report("E0202", `\`${name}\` needs a condition on an entry`, test.span, { help: `write \`${name}(list, x => …)\`` });
-      if (!items) return poison;
-      let out: S.ScalarExpr = S.bool(every);
-      let known = true;
-      for (const item of items) {
-        const scope = newScope(call.env.scope);
-        scope.set(test.parameter.text, item, test.parameter.span, "let");
-        const v = cx.evaluate.expr(cx, test.body, { ...call.env, scope });
-        if (v.kind === "poison") return poison;
-        const e = toScalar(v);
-        if (!e || e.type !== "bool") return cx.report("E0202", `\`${name}\` needs a condition, and this is ${describe(v)}`, test.body.span);
-        known &&= v.kind === "bool";
-        out = S.binary(every ? "and" : "or", out, e);
-      }
-      return known && out.kind === "const" ? boolean(out.value !== 0) : scalar(out);
-    },
-  };
-}
 
 function sizeArg(call: BuiltinCall, name: string): Dim | undefined {
   const v = valueOf(call, name);
