@@ -2,7 +2,7 @@
 // Cotangents have exactly the axes of the value they belong to.
 
 import type { Axis, NodeId, NodeOf, TensorType } from "../graph/graph.ts";
-import { without } from "../graph/infer.ts";
+import { without } from "../graph/infer_checks.ts";
 import type { Make } from "../graph/make.ts";
 import type { OpName } from "../graph/ops.ts";
 

@@ -5,7 +5,7 @@
 
 import { dimAdd, dimConst, dimSub, dimValue } from "../dim/dim.ts";
 import type { NodeId } from "../graph/graph.ts";
-import { without } from "../graph/infer.ts";
+import { without } from "../graph/infer_checks.ts";
 import type { Make } from "../graph/make.ts";
 import type { OpName } from "../graph/ops.ts";
 import type { NoGradient, Sweep, VjpRule } from "./sweep.ts";

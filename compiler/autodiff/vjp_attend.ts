@@ -5,7 +5,7 @@
 import { dimConst } from "../dim/dim.ts";
 import { BACKWARD } from "../graph/builder.ts";
 import type { NodeId } from "../graph/graph.ts";
-import { firstTableOf } from "../graph/infer.ts";
+import { firstTableOf } from "../graph/infer_attend.ts";
 import type { Make } from "../graph/make.ts";
 import type { AttendAttrs } from "../graph/ops.ts";
 import type { Sweep } from "./sweep.ts";

@@ -4,8 +4,9 @@
 import { dimVars } from "../dim/dim.ts";
 import { attrsText } from "./attrs.ts";
 import type { Graph, Node, NodeId, Origin, Output, TensorType } from "./graph.ts";
-import type { InferError } from "./infer.ts";
-import { inferType, isInferError } from "./infer.ts";
+import { inferType } from "./infer.ts";
+import type { InferError } from "./infer_checks.ts";
+import { isInferError } from "./infer_checks.ts";
 import type { OpAttrs, OpName } from "./ops.ts";
 
 /** The data of a refused op, with the origins of the op and of its operands. */

@@ -5,93 +5,11 @@
 import type { Dim } from "../dim/dim.ts";
 import { dimAdd, dimConst, dimEqual, dimMul, dimText, dimValue } from "../dim/dim.ts";
 import type { Axis, DType, TensorType } from "./graph.ts";
-import type { AttendAttrs, OpAttrs, OpName } from "./ops.ts";
+import { attendGrad, attendResult, attendTableGrad } from "./infer_attend.ts";
+import { type Args, at, axesWithin, exactAxes, findAxis, type Inferred, type InferError, need, needCount, needDtype, needSameDtype, Refusal, refuse, sameSize, unique, without } from "./infer_checks.ts";
+import type { OpAttrs, OpName } from "./ops.ts";
 
-export type InferErrorKind = "axis_size" | "missing_axis" | "duplicate_axis" | "dtype" | "arity" | "size";
-
-/** One side of a disagreement: the operand's position among the arguments (-1: the op itself) and the size there. */
-export interface InferPlace {
-  readonly arg: number;
-  readonly dim?: Dim;
-}
-
-export interface InferError {
-  readonly kind: InferErrorKind;
-  readonly op: OpName;
-  readonly axis?: string;
-  readonly a?: InferPlace;
-  readonly b?: InferPlace;
-  /** One sentence in the language's words, without places. */
-  readonly message: string;
-}
-
-export type Inferred = TensorType | InferError;
-export const isInferError = (x: Inferred): x is InferError => "message" in x;
-
-type Args = readonly TensorType[];
 type Rule<K extends OpName> = (attrs: OpAttrs[K], args: Args) => Inferred;
-
-/** Thrown inside this file only, and turned into the returned `InferError` by `inferType`. */
-class Refusal extends Error {
-  readonly error: Omit<InferError, "op">;
-  constructor(error: Omit<InferError, "op">) {
-    super(error.message);
-    this.error = error;
-  }
-}
-const refuse = (error: Omit<InferError, "op">): never => {
-  throw new Refusal(error);
-};
-
-export const findAxis = (t: TensorType, name: string): Axis | undefined => t.axes.find((a) => a.name === name);
-export const without = (axes: readonly Axis[], names: readonly string[]): Axis[] => axes.filter((a) => !names.includes(a.name));
-
-const at = (args: Args, i: number): TensorType =>
-  args[i] ?? refuse({ kind: "arity", message: `operand ${i + 1} is missing` });
-
-/** The axis `name` of operand `arg`, which must exist. */
-function need(args: Args, arg: number, name: string): Axis {
-  const found = findAxis(at(args, arg), name);
-  if (found) return found;
-  const has = at(args, arg).axes.map((a) => `\`${a.name}\``).join(", ");
-  return refuse({
-    kind: "missing_axis", axis: name, a: { arg },
-    message: `there is no axis \`${name}\` here${has ? `; the axes are ${has}` : "; the value has no axes"}`,
-  });
-}
-
-function sameSize(name: string, argA: number, a: Dim, argB: number, b: Dim): void {
-  if (dimEqual(a, b)) return;
-  refuse({
-    kind: "axis_size", axis: name, a: { arg: argA, dim: a }, b: { arg: argB, dim: b },
-    message: `axis \`${name}\` is ${dimText(a)} here and ${dimText(b)} there`,
-  });
-}
-
-function needDtype(args: Args, arg: number, ...allowed: readonly DType[]): DType {
-  const t = at(args, arg);
-  if (allowed.includes(t.dtype)) return t.dtype;
-  return refuse({ kind: "dtype", a: { arg }, message: `${t.dtype === "bool" || t.dtype === "u32" ? "a" : "an"} ${t.dtype} value where ${allowed.join(" or ")} is needed` });
-}
-
-function needSameDtype(args: Args, i: number, j: number): void {
-  const [a, b] = [at(args, i).dtype, at(args, j).dtype];
-  if (a !== b) refuse({ kind: "dtype", a: { arg: i }, b: { arg: j }, message: `${a} and ${b} do not mix; cast one of them` });
-}
-
-function needCount(args: Args, min: number, max = min): void {
-  if (args.length >= min && args.length <= max) return;
-  refuse({ kind: "arity", message: `${args.length} operands where ${min === max ? min : `${min} or more`} are needed` });
-}
-
-function unique(axes: readonly Axis[]): readonly Axis[] {
-  const seen = new Set<string>();
-  for (const a of axes) {
-    if (seen.has(a.name)) refuse({ kind: "duplicate_axis", axis: a.name, a: { arg: -1, dim: a.size }, message: `axis \`${a.name}\` occurs twice` });
-    seen.add(a.name);
-  }
-  return axes;
-}
 
 const hasLength = (axes: readonly Axis[]): boolean => axes.some((a) => dimValue(a.size) === undefined);
 
@@ -156,84 +74,6 @@ function reduceAxes(args: Args, names: readonly string[], dtypes: readonly DType
   for (const n of names) need(args, 0, n);
   return { dtype, axes: without(at(args, 0).axes, names) };
 }
-
-/** Operand `i` has exactly the axes `want`, in any order. */
-function exactAxes(args: Args, i: number, want: readonly Axis[], wantArg: number): void {
-  for (const w of want) sameSize(w.name, wantArg, w.size, i, need(args, i, w.name).size);
-  for (const a of at(args, i).axes)
-    if (!want.some((w) => w.name === a.name))
-      refuse({ kind: "missing_axis", axis: a.name, a: { arg: wantArg }, b: { arg: i, dim: a.size }, message: `axis \`${a.name}\` is there on one side only` });
-}
-
-/** Operand `i` has no axes beyond `room`. */
-function axesWithin(args: Args, i: number, room: readonly Axis[], roomArg: number): void {
-  for (const a of at(args, i).axes) {
-    const r = room.find((x) => x.name === a.name);
-    if (!r) refuse({ kind: "missing_axis", axis: a.name, a: { arg: roomArg }, b: { arg: i, dim: a.size }, message: `axis \`${a.name}\` is not an axis of the value it goes with` });
-    else sameSize(a.name, roomArg, r.size, i, a.size);
-  }
-}
-
-function attendResult(attrs: AttendAttrs, args: Args, extra: number): { out: TensorType; lse: TensorType } {
-  const first = 3 + extra;
-  const tables = attrs.tables ?? [];
-  const firstTable = firstTableOf(attrs, first);
-  needCount(args, firstTable + tables.length + (attrs.sink ? 1 : 0));
-  for (let i = 0; i < 3; i++) needDtype(args, i, "f32");
-  const [q, k, v] = [at(args, 0), at(args, 1), at(args, 2)];
-  need(args, 0, attrs.query);
-  sameSize(attrs.width, 0, need(args, 0, attrs.width).size, 1, need(args, 1, attrs.width).size);
-  const key = need(args, 1, attrs.key);
-  sameSize(attrs.key, 1, key.size, 2, need(args, 2, attrs.key).size);
-  const value = need(args, 2, attrs.value);
-  if (findAxis(q, attrs.key)) refuse({ kind: "duplicate_axis", axis: attrs.key, a: { arg: 0 }, message: `the query must not have the key axis \`${attrs.key}\`; rename one of them` });
-  const outer = without(q.axes, [attrs.width]);
-  const kOuter = without(k.axes, [attrs.width, attrs.key]);
-  axesWithin([...args.slice(0, 1), { ...k, axes: kOuter }], 1, without(outer, [attrs.query]), 0);
-  exactAxes([args[0] ?? q, k, { ...v, axes: without(v.axes, [attrs.key, attrs.value]) }], 2, kOuter, 1);
-  attrs.queryAttrs.forEach((_, i) => axesWithin(args, first + i, outer, 0));
-  attrs.keyAttrs.forEach((_, i) => axesWithin(args, first + attrs.queryAttrs.length + i, [...without(outer, [attrs.query]), key], 1));
-  const heads = without(outer, [attrs.query]);
-  attrs.heads?.forEach((n) => need([{ dtype: "f32", axes: heads }], 0, n));
-  tables.forEach((table, i) => {
-    const arg = firstTable + i;
-    needDtype(args, arg, "f32");
-    const t = at(args, arg);
-    if ((table.axis === undefined) !== (table.index === undefined)) refuse({ kind: "arity", message: "a table has an axis and an index along it, or neither" });
-    if (table.axis === undefined) return axesWithin(args, arg, heads, 0);
-    need(args, arg, table.axis);
-    if (findAxis(q, table.axis)) refuse({ kind: "duplicate_axis", axis: table.axis, a: { arg: 0 }, b: { arg }, message: `the query must not have the axis \`${table.axis}\` that a table is looked up along; rename one of them` });
-    if (table.index?.type !== "i32") refuse({ kind: "dtype", a: { arg }, message: "an f32 value where i32 is needed" });
-    const rest = without(t.axes, [table.axis]);
-    axesWithin(args.map((a, j) => (j === arg ? { ...a, axes: rest } : a)), arg, heads, 0);
-  });
-  if (attrs.sink) {
-    const arg = firstTable + tables.length;
-    needDtype(args, arg, "f32");
-    axesWithin(args, arg, heads, 0);
-  }
-  return { out: { dtype: "f32", axes: unique([...outer, value]) }, lse: { dtype: "f32", axes: outer } };
-}
-
-/** Where the tables stand among the args of an attention whose attributes start at `first`. */
-export const firstTableOf = (attrs: AttendAttrs, first: number): number => first + attrs.queryAttrs.length + attrs.keyAttrs.length;
-
-/** Which operand a gradient of `attend` has the type of. */
-const attendGrad = (of: 0 | 1 | 2) => (attrs: AttendAttrs, args: Args): Inferred => {
-  const { out, lse } = attendResult(attrs, args, 3);
-  exactAxes(args, 3, out.axes, 0);
-  exactAxes(args, 4, lse.axes, 0);
-  exactAxes(args, 5, out.axes, 0);
-  for (let i = 3; i < 6; i++) needDtype(args, i, "f32");
-  return at(args, of);
-};
-
-/** A gradient of `attend` checks its operands alike; `of` says which one it has the type of. */
-const attendTableGrad = (attrs: OpAttrs["attend_dtable"], args: Args): Inferred => {
-  attendGrad(0)(attrs, args);
-  if (!attrs.tables?.[attrs.table]) return refuse({ kind: "arity", message: `there is no table ${attrs.table}` });
-  return at(args, firstTableOf(attrs, 6) + attrs.table);
-};
 
 function linearCe(attrs: OpAttrs["linear_ce"], args: Args, count: number): readonly Axis[] {
   needCount(args, count);

@@ -5,7 +5,7 @@ import { compileExpr } from "../scalar/eval.ts";
 import { derive } from "../scalar/derive.ts";
 import type { ScalarExpr } from "../scalar/expr.ts";
 import type { TensorType } from "./graph.ts";
-import { firstTableOf } from "./infer.ts";
+import { firstTableOf } from "./infer_attend.ts";
 import type { AttendAttrs, OpAttrs } from "./ops.ts";
 import type { Data, Value } from "./value.ts";
 import { allocate, offsets, offsetsIn, product, stridesOf } from "./value.ts";

@@ -7,7 +7,7 @@ import { dimConst, dimDiv, dimValue } from "../dim/dim.ts";
 import type { ScalarExpr } from "../scalar/expr.ts";
 import type { GraphBuilder } from "./builder.ts";
 import type { Axis, DType, NodeId, Origin, TensorType } from "./graph.ts";
-import { findAxis } from "./infer.ts";
+import { findAxis } from "./infer_checks.ts";
 import type { None, OpAttrs, OpName } from "./ops.ts";
 
 /** Ops without attributes. */

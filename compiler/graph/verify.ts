@@ -5,7 +5,8 @@ import { dimEqual } from "../dim/dim.ts";
 import { tensorType } from "./attrs.ts";
 import { fixedOrder, lengthsOf } from "./builder.ts";
 import type { Graph, NodeId, Origin, TensorType } from "./graph.ts";
-import { inferType, isInferError } from "./infer.ts";
+import { inferType } from "./infer.ts";
+import { isInferError } from "./infer_checks.ts";
 
 export interface GraphProblem {
   readonly message: string;

@@ -2,7 +2,7 @@
 // output and the log-sum-exp together, backward dq, or dk and dv together, or one table's gradient in two. Refuses nothing.
 
 import type { Axis, Node, NodeId } from "../graph/graph.ts";
-import { firstTableOf } from "../graph/infer.ts";
+import { firstTableOf } from "../graph/infer_attend.ts";
 import type { AttendAttrs, AttendTable } from "../graph/ops.ts";
 import type { ScalarExpr } from "../scalar/expr.ts";
 import { i32 } from "../scalar/expr.ts";

@@ -7,7 +7,7 @@ import type { Binding, CallExpr, Expr, Ident } from "../ast/nodes.ts";
 import { dimEqual, dimText, dimValue, dimVar } from "../dim/dim.ts";
 import { GraphBuilder, originAt } from "../graph/builder.ts";
 import type { Axis, Node, NodeId } from "../graph/graph.ts";
-import { firstTableOf } from "../graph/infer.ts";
+import { firstTableOf } from "../graph/infer_attend.ts";
 import { checkingLeaves } from "./alone.ts";
 import { coerce } from "./calls.ts";
 import type { Context } from "./context.ts";

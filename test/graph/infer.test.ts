@@ -3,8 +3,9 @@
 import { describe, expect, it } from "vitest";
 import { dimText } from "../../compiler/dim/dim.ts";
 import type { Axis, TensorType } from "../../compiler/graph/graph.ts";
-import type { InferError } from "../../compiler/graph/infer.ts";
-import { inferType, isInferError } from "../../compiler/graph/infer.ts";
+import { inferType } from "../../compiler/graph/infer.ts";
+import type { InferError } from "../../compiler/graph/infer_checks.ts";
+import { isInferError } from "../../compiler/graph/infer_checks.ts";
 import type { OpAttrs, OpName } from "../../compiler/graph/ops.ts";
 import { ax, B, F, I } from "./cases.ts";
 

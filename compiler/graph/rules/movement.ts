@@ -2,7 +2,7 @@
 
 import { dimAdd, dimEqual, dimValue } from "../../dim/dim.ts";
 import type { Axis, Node, NodeId } from "../graph.ts";
-import { findAxis } from "../infer.ts";
+import { findAxis } from "../infer_checks.ts";
 import type { Make } from "../make.ts";
 import type { OpName } from "../ops.ts";
 import type { RewriteRule } from "../rewrite.ts";

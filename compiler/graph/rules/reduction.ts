@@ -1,7 +1,7 @@
 // Rules about sums, maxima and contractions: over repeated axes, over each other, and products that are contractions in disguise.
 
 import type { Node, NodeId } from "../graph.ts";
-import { findAxis } from "../infer.ts";
+import { findAxis } from "../infer_checks.ts";
 import type { RewriteRule } from "../rewrite.ts";
 import { rule } from "../rewrite.ts";
 import { constantOf } from "./algebra.ts";
