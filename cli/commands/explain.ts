@@ -15,6 +15,7 @@ import { HeddleError } from "../../runtime/error.ts";
 import { kernelsFor } from "../compile.ts";
 import { packageRoot } from "../package_root.ts";
 import { maskErrors, maskWarnings, modelOf } from "../spec.ts";
+import { cacheText } from "./explain_cache.ts";
 import type { MaskOptions } from "./explain_mask.ts";
 import { explainMask } from "./explain_mask.ts";
 
@@ -103,7 +104,7 @@ async function explainTopic(topic: (typeof topics)[number], model: Model, option
   const result = compileModel(model, { target, programs, precision, observer: { stage: (program, pass, print) => stages.push({ program, pass, print }) } });
   if (!result.ok) throw new Error("a model with parts that are not built reached the compiler");
   const { compiled } = result;
-  if (topic === "cache") return say(compiled.spec.cache.sound ? "keys and values of committed tokens can be kept: no committed token ever attends to a later one" : `nothing can be kept: ${compiled.spec.cache.reason}`);
+  if (topic === "cache") return say(cacheText(model, compiled, count(options.batch), count(options.tokens)));
   if (topic === "graph" || topic === "kernels") {
     const pass = oneOf("pass", options.pass ?? (topic === "graph" ? "rewrite" : "merge"), [...new Set(stages.map((s) => s.pass))]);
     for (const s of stages) if (s.pass === pass) say(`# ${s.program} after ${s.pass}\n${s.print()}`);

@@ -13,8 +13,8 @@ import { proveMasks, provable } from "./proofs.ts";
 import type { Hop } from "./reach.ts";
 import type { Sample } from "./sample.ts";
 import type { View, Views } from "./sight.ts";
-import type { Late } from "./soundness.ts";
-import { cacheSoundness } from "./soundness.ts";
+import type { Soundness } from "./soundness.ts";
+import { cacheSoundness, keptText } from "./soundness.ts";
 import { forbiddingClauses, headsText, labelOf, lettingClause, placeOf } from "./witness.ts";
 
 /** Everything that can be said of a model's masks before there is data. */
@@ -30,10 +30,14 @@ export function maskDiagnostics(model: Model): Diagnostic[] {
 
 export function findingDiagnostics(model: Model, views: Views, findings: readonly Finding[]): Diagnostic[] {
   const fatal = findings.some((f) => f.kind === "leak");
+  const noised = new Set<string>();
   const made = new Map<string, { readonly d: Diagnostic; readonly task: string; readonly others: Set<string> }>();
   for (const f of [...findings].sort((a, b) => order(a) - order(b))) {
     // What sees its own target sees more that it should not; that is one mistake.
     if (fatal && f.kind === "ahead") continue;
+    // Whatever sees one noised span is said once.
+    const span = f.kind === "noised" ? `${f.sample.task.name} ${f.sample.item[f.seen]}` : undefined;
+    if (span !== undefined && (noised.has(span) || !noised.add(span))) continue;
     const d = f.kind === "lone" ? loneDiagnostic(model, views, f) : seenDiagnostic(model, views, f);
     const at = d.labels.find((l) => l.primary)?.span;
     const key = `${d.code} ${at?.source}:${at?.start}:${at?.end}`;
@@ -79,7 +83,7 @@ function seenDiagnostic(model: Model, views: Views, f: Seen): Diagnostic {
     ...(f.kind !== "leak" ? alsoSeen(sample, f, at) : []),
   ];
   const pair = hop ? `lets ${labelOf(sample, hop.from)} see ${labelOf(sample, hop.to)}` : `${query} is itself part of ${field(f.seen)}`;
-  return diagnostic(codeOf[f.kind], messages[f.kind], at, { label: pair, also, notes, help: helpFor(f, clause, item?.kind === "predict" ? item.field : "") });
+  return diagnostic(codeOf[f.kind], messages[f.kind], at, { label: pair, also, notes, help: helpFor(f, clause, item?.kind === "predict" ? item.field : "", hop !== undefined && !views.steps[hop.step]?.step.attention) });
 }
 
 function alsoSeen(sample: Sample, f: Seen, at: Span): { span: Span; text: string }[] {
@@ -100,8 +104,8 @@ function blamed(sample: Sample, way: readonly Hop[], f: Seen): Hop | undefined {
   return way[way.length - 1];
 }
 
-function helpFor(f: Seen, clause: Clause | undefined, field: string): string {
-  const narrow = clause ? `narrow \`${short(clause.text)}\`` : "give the attention a narrower mask";
+function helpFor(f: Seen, clause: Clause | undefined, field: string, mixes: boolean): string {
+  const narrow = mixes ? "mix tokens by attention with a mask" : clause ? `narrow \`${short(clause.text)}\`` : "give the attention a narrower mask";
   switch (f.kind) {
     case "leak": return `${narrow}: what predicts text may look at tokens before it only, as \`k.pos <= q.pos\` says`;
     case "copy": return `${narrow} so that what is predicted does not see the content of \`${field}\` given elsewhere, or predict another field`;
@@ -124,7 +128,7 @@ function loneDiagnostic(model: Model, views: Views, f: Lone): Diagnostic {
   return diagnostic("W0604", `in task \`${sample.task.name}\`, ${who} attends to nothing${where}`, at, {
     label: text(found[0]?.alone ?? true),
     also: found.slice(1, 4).map(({ clause, alone }) => ({ span: clause.span, text: text(alone) })),
-    notes: [`${placeOf(sample, f.query)} is the token; its result of the attention is 0 there, and no gradient flows`, ...aboutLengths(sample)],
+    notes: [`at ${placeOf(sample, f.query)} the result of the attention is 0, and no gradient flows`, ...aboutLengths(sample)],
     help: "let every token see itself: `… | q.pos == k.pos`",
   });
 }
@@ -145,7 +149,7 @@ function neverDiagnostic(model: Model, n: Never): Diagnostic {
 
 // ---------------------------------------------------------------- caches
 
-function cacheDiagnostic(model: Model, cache: { readonly reason: string; readonly span: Span; readonly late: Late }): Diagnostic {
+function cacheDiagnostic(model: Model, cache: Extract<Soundness, { sound: false }>): Diagnostic {
   const { late } = cache;
   const details: { label?: string; notes: string[] } = { notes: [cache.reason] };
   let at = cache.span;
@@ -159,7 +163,10 @@ function cacheDiagnostic(model: Model, cache: { readonly reason: string; readonl
     }
     details.notes.push(...aboutLengths(sample));
   }
-  return diagnostic("W0602", `nothing can be cached while model \`${model.name}\` generates`, at, { ...details, help: "generation works, and computes the whole sequence again for every step" } satisfies Details);
+  const kept = keptText(model, cache.keep);
+  const title = `${kept ? "not everything" : "nothing"} can be cached while model \`${model.name}\` generates`;
+  const help = kept ? `generation works: ${kept}; the rest is computed again for every step` : "generation works, and computes the whole sequence again for every step";
+  return diagnostic("W0602", title, at, { ...details, help } satisfies Details);
 }
 
 // ---------------------------------------------------------------- words
@@ -184,11 +191,11 @@ function hopText(views: Views, sample: Sample, hop: Hop, only: boolean): string 
 }
 
 function whereText(views: Views, group: number, users: readonly View[], heads: readonly number[]): string {
-  const all = views.steps.every((v) => v.parts.length === 1 && v.parts[0]?.group === group);
-  if (all) return "";
-  const layers = [...new Set(users.map((v) => v.step.attention?.layer ?? 0))];
   const [first] = users;
-  return ` in layer${layers.length > 1 ? "s" : ""} ${layers.slice(0, 4).join(", ")}${layers.length > 4 ? ", …" : ""}${first && first.parts.length > 1 ? `, ${headsText(heads)}` : ""}`;
+  const some = first && first.parts.length > 1 ? headsText(heads) : "";
+  if (views.steps.every((v) => v.parts.some((p) => p.group === group))) return some === "" ? "" : ` in ${some}`;
+  const layers = [...new Set(users.map((v) => v.step.attention?.layer ?? 0))];
+  return ` in layer${layers.length > 1 ? "s" : ""} ${layers.slice(0, 4).join(", ")}${layers.length > 4 ? ", …" : ""}${some === "" ? "" : `, ${some}`}`;
 }
 
 /** How long the texts of a sample are. */

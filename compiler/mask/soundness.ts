@@ -6,6 +6,7 @@
 
 import type { Span } from "../../grammar/source.ts";
 import type { Model, Task } from "../types/model.ts";
+import { flat } from "./example.ts";
 import type { Ground } from "./nodes.ts";
 import { groundOf, isContinuous, whole } from "./nodes.ts";
 import { Sees } from "./questions.ts";
@@ -41,20 +42,15 @@ export function cacheSoundness(model: Model): Soundness {
   for (const task of model.tasks) {
     const g = groundOf(model, task);
     const late = firstLate(g, new Sees(g, views));
-    // Items fed as one unit see each other; what stands before the first that looks ahead keeps its keys.
-    const from = late && g.items[late.from];
-    keep[task.name] = !late || !from ? task.items.length : late.from < openingOf(g.items) ? 0 : task.items.indexOf(from);
+    // Items fed as one unit see each other; what stands before the unit that looks ahead keeps its keys.
+    const units = unitsOf(g.items);
+    const from = late && g.items[units.indexOf(units[late.from])];
+    keep[task.name] = !late || !from ? task.items.length : units[late.from] === 0 ? 0 : task.items.indexOf(from);
     first ??= late;
   }
   if (!first) return { sound: true };
   return { sound: false, reason: reasonOf(model, first), span: placeOf(model, first), keep, late: first };
 }
-
-/** Items up to the first prediction are committed together. */
-const openingOf = (items: readonly Item[]): number => {
-  const first = items.findIndex((i) => i.kind === "predict");
-  return first < 0 ? items.length : first;
-};
 
 /** The unit of each item, in the order in which they are committed; undefined for what is never made. */
 function unitsOf(items: readonly Item[]): (number | undefined)[] {
@@ -117,3 +113,13 @@ function reasonOf(model: Model, late: Late): string {
 
 const maskOf = (late: Late) => (late.pair ?? late).view.step.attention?.mask ?? undefined;
 const placeOf = (model: Model, late: Late): Span => maskOf(late)?.span ?? (late.pair ?? late).view.step.span ?? model.span;
+
+/** What is cached all the same: `task \`a\` keeps everything, task \`b\` what stands before \`image(x)\``; undefined where it is nothing. */
+export function keptText(model: Model, keep: Readonly<Record<string, number>>): string | undefined {
+  const parts = model.tasks.flatMap((t) => {
+    const items = flat(t.items);
+    const item = items[keep[t.name] ?? 0];
+    return (keep[t.name] ?? 0) === 0 ? [] : [`task \`${t.name}\` keeps ${item ? `what stands before ${nameOf(item)}` : "everything"}`];
+  });
+  return parts.length === 0 ? undefined : parts.join(", ");
+}
