@@ -15,8 +15,8 @@ import { maskBody, scoreBody } from "./functions.ts";
 import { applyMethod, layerAlone } from "./layers.ts";
 import type { Leaves } from "./network.ts";
 import { bind, paramKinds } from "./scope.ts";
-import type { AxisValue, Scope, Value } from "./values.ts";
-import { boolean, float, int, poison, tensor } from "./values.ts";
+import type { Scope, Value } from "./values.ts";
+import { boolean, float, int, poison, someStream, tensor } from "./values.ts";
 
 const TOKENS = { name: "t", size: dimVar("t") };
 
@@ -141,7 +141,7 @@ function standIn(cx: Context, p: Param, scope: Scope, flag: boolean, builder: Gr
       case "score": return { kind: "score", expr: S.name(name, "f32"), text: name, span: at };
       case "layer": return { kind: "layer", form: { kind: "unknown" }, span: at };
       case "route": case "router": return { kind: "route", learned: false, branches: [] };
-      case "stream": return { kind: "stream", name, id: undefined, axes: streamAxes(name, at) };
+      case "stream": return someStream(name, at);
       case "process": return { kind: "process", name };
       case "attribute": return { kind: "attribute", name };
       case "init": return { kind: "init", init: { kind: "zeros" } };
@@ -153,9 +153,4 @@ function standIn(cx: Context, p: Param, scope: Scope, flag: boolean, builder: Gr
     const v = cx.evaluate.expr(cx, p.fallback, { scope, path: name, exact: true, inForward: false, ...(kind ? { wants: kind } : {}) });
     coerce(cx, v, wantedOf(p), p.fallback.span, name);
   }
-}
-
-/** The axes a stream may have, where which stream it is is not known. */
-function streamAxes(name: string, at: Span): ReadonlyMap<string, AxisValue> {
-  return new Map(["features", "vocab", "rows", "cols", "count"].map((a) => [a, { kind: "axis", name: `${name}.${a}`, size: dimVar(`${name}.${a}`), span: at }]));
 }

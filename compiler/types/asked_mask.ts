@@ -38,6 +38,7 @@ export function askedMask(model: Model, source: Source, sources: (path: string) 
   cx.sources.get = (path) => (path === source.path ? whole : sources(path));
   cx.modelScope = model.network.scope;
   cx.attributes = model.attributes.map((a) => a.name);
+  for (const a of model.attributes) if (a.formula) cx.formulas.set(a.name, () => a.formula);
   const value = maskBody(cx, decl, newScope(model.network.scope, true), at);
   const said = alone(cx.diagnostics());
   if (value.kind !== "mask" || cx.errors > 0) return { diagnostics: said };

@@ -21,7 +21,7 @@ import { onLogit, tensorOfPair } from "./score_tables.ts";
 import { bind, lookUp } from "./scope.ts";
 import { axesOf, axesText, isTensor, reportSizes, toNode } from "./tensors.ts";
 import type { AxisValue, Env, LayerValue, Scope, Value } from "./values.ts";
-import { boolean, describe, float, int, poison, scalar } from "./values.ts";
+import { boolean, describe, float, int, poison, scalar, someStream } from "./values.ts";
 
 const MAX_COUNT = 10_000;
 
@@ -36,7 +36,12 @@ function worth(cx: Context, e: Expr, env: Env): Value {
     case "string": return { kind: "string", value: e.value };
     case "bool": return boolean(e.value);
     case "missing": return poison;
-    case "name": return env.wants === "attribute" ? attributeValue(cx, e.text, e.span, env) : named(cx, lookUp(cx, e, env), e.span, env);
+    case "name": {
+      if (env.wants === "attribute") return attributeValue(cx, e.text, e.span, env);
+      // `within(image)` in a mask outside any model: the stream is the one that the model has under that name.
+      if (env.wants === "stream" && cx.alone && !cx.modelScope && e.text !== "" && !env.scope.find(e.text)) return someStream(e.text, e.span);
+      return named(cx, lookUp(cx, e, env), e.span, env);
+    }
     case "member": return named(cx, memberOf(cx, evaluate(cx, e.target, inner(env)), e.name, e.target.span, e.span, env), e.span, env);
     case "index": return indexValue(cx, evaluate(cx, e.target, inner(env)), e.brackets.items, e.span, env);
     case "call": return call(cx, e, env);
@@ -66,7 +71,8 @@ function worth(cx: Context, e: Expr, env: Env): Value {
     case "list": {
       // The stack of a body keeps the body's path (`body[3].attn`); what stands beside it adds its own name (`body.rms_norm`).
       const stack = e.items.find((x) => x.kind === "stack");
-      return { kind: "list", items: e.items.map((x) => evaluate(cx, x, { ...inner(env), exact: env.exact && x === stack })) };
+      const wants = env.wants === undefined ? {} : { wants: env.wants };
+      return { kind: "list", items: e.items.map((x) => evaluate(cx, x, { ...inner(env), ...wants, exact: env.exact && x === stack })) };
     }
     case "tuple": return { kind: "tuple", items: e.items.map((x) => evaluate(cx, x, inner(env))) };
     case "block": return blockValue(cx, e, env);

@@ -7,6 +7,7 @@ import type {
   FnDecl, LambdaExpr, LayerDecl, MaskDecl, MethodMember, ProcessDecl, RouteDecl, RouterDecl, ScoreDecl, TokenizerDecl,
 } from "../ast/nodes.ts";
 import type { Dim } from "../dim/dim.ts";
+import { dimVar } from "../dim/dim.ts";
 import type { NodeId } from "../graph/graph.ts";
 import type { ScalarExpr } from "../scalar/expr.ts";
 import type { Clause } from "./clause.ts";
@@ -188,6 +189,12 @@ export const boolean = (value: boolean | undefined): BoolValue => ({ kind: "bool
 export const int = (dim: Dim): IntValue => ({ kind: "int", dim });
 export const tensor = (node: NodeId): TensorValue => ({ kind: "tensor", node });
 export const scalar = (expr: ScalarExpr): ScalarValue => ({ kind: "scalar", expr });
+
+/** A stream of which only the name is known, with the axes that it may have. */
+export function someStream(name: string, at: Span): StreamValue {
+  const axis = (part: string): [string, AxisValue] => [part, { kind: "axis", name: `${name}.${part}`, size: dimVar(`${name}.${part}`), span: at }];
+  return { kind: "stream", name, id: undefined, axes: new Map(["features", "vocab", "rows", "cols", "count"].map(axis)) };
+}
 
 const declWords: Record<DeclNode["kind"], string> = {
   layer: "layer", fn: "function", mask: "mask", score: "score", router: "router", route: "route", process: "process", tokenizer: "tokenizer",

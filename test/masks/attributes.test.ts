@@ -8,8 +8,10 @@ import { dimConst } from "../../compiler/dim/dim.ts";
 import { layoutParameters, modelSpec } from "../../compiler/lower/model_spec.ts";
 import { exampleOf } from "../../compiler/mask/example.ts";
 import { evalExpr } from "../../compiler/scalar/eval.ts";
+import { askedMask } from "../../compiler/types/asked_mask.ts";
 import { elaborateNetwork } from "../../compiler/types/elaborate_network.ts";
 import type { Model } from "../../compiler/types/model.ts";
+import { makeSource } from "../../grammar/source.ts";
 import { stepTable, tokensOf, Row } from "../../runtime/generate/rows.ts";
 import { packSequences } from "../../runtime/sequence/batch.ts";
 import type { FieldValue } from "../../runtime/sequence/layout.ts";
@@ -110,6 +112,15 @@ test("masks and layers read formulas through the attributes they are made of", (
   const group = (i: number): number => paper[i]?.attributes["group"] ?? NaN;
   const bare = (i: number): Record<string, number> => Object.fromEntries(Object.entries(paper[i]?.attributes ?? {}).filter(([n]) => n !== "group" && n !== "block"));
   paper.forEach((_, q) => paper.forEach((__, k) => expect(evalExpr(mask, { q: bare(q), k: bare(k) }) !== 0).toBe(group(k) <= group(q) && k <= q)));
+});
+
+test("a mask that is asked about from outside reads formulas too", () => {
+  const asked = askedMask(model, makeSource("asked", "same(group) & q.corner == 0"));
+  expect(asked.diagnostics).toEqual([]);
+  const of = (i: number): Record<string, number> => Object.fromEntries(Object.entries(paper[i]?.attributes ?? {}).filter(([n]) => n !== "group" && n !== "corner"));
+  const expr = asked.mask?.expr;
+  if (!expr) throw new Error("no mask");
+  paper.forEach((a, q) => paper.forEach((b, k) => expect(evalExpr(expr, { q: of(q), k: of(k) }) !== 0).toBe(a.attributes["group"] === b.attributes["group"] && a.attributes["corner"] === 0)));
 });
 
 test("`token.group` in a layer is the formula's number", () => {
