@@ -6,7 +6,7 @@ import type { ScalarExpr } from "../scalar/expr.ts";
 import type { Attention, Model, Predicate } from "../types/model.ts";
 
 /** What every attention tests besides its mask: several samples share a row, and padding belongs to none. */
-export const sameDocument = binary("eq", attr("q", "doc"), attr("k", "doc"));
+export const sameDocument = and(binary("eq", attr("q", "doc"), attr("k", "doc")), binary("le", i32(0), attr("k", "doc")));
 
 export function withMask(model: Model, mask: Predicate): Model {
   const made = new Map<Attention, Attention>();

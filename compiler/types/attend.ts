@@ -22,7 +22,8 @@ import type { MaskValue, ScoreValue, Value } from "./values.ts";
 import { describe, poison } from "./values.ts";
 
 const KEY = "s";
-const sameDoc = binary("eq", attr("q", "doc"), attr("k", "doc"));
+/** Padding, of document -1, is seen by nobody, itself included: tiles of padding are empty and cost nothing. */
+const sameDoc = and(binary("eq", attr("q", "doc"), attr("k", "doc")), binary("le", i32(0), attr("k", "doc")));
 
 interface Axis { readonly name: string; readonly size: Dim }
 
