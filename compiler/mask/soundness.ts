@@ -6,7 +6,6 @@
 
 import type { Span } from "../../grammar/source.ts";
 import type { Model, Task } from "../types/model.ts";
-import { flat } from "./example.ts";
 import type { Ground } from "./nodes.ts";
 import { groundOf, isContinuous, whole } from "./nodes.ts";
 import { Sees } from "./questions.ts";
@@ -28,7 +27,9 @@ export interface Late {
   readonly pair: { readonly sample: Sample; readonly q: number; readonly k: number; readonly view: View; readonly heads: readonly number[] } | undefined;
 }
 
+/** Samples, and pairs of items on each, that a pair is looked for in; and pairs of tokens in all. */
 const TRIED = 16;
+const WORK = 1_000_000;
 
 export type Soundness =
   | { readonly sound: true }
@@ -87,10 +88,13 @@ function firstLate(g: Ground, sees: Sees): Late | undefined {
 }
 
 function pairOf(g: Ground, views: Views, all: readonly Omit<Late, "pair">[]): Late["pair"] {
+  let work = 0;
   for (const lengths of samplesOf(g, views).all.slice(0, TRIED)) {
     const sample = makeSample(g.model, g.task, lengths);
     const sight = new Sight(views, sample);
     for (const { group, view, heads, from, to } of all.slice(0, TRIED)) {
+      work += sample.kept.filter((q) => sample.item[q] === from).length * sample.kept.filter((k) => sample.item[k] === to).length;
+      if (work > WORK) return undefined;
       for (const q of sample.kept) for (const k of sample.kept) if (sample.item[q] === from && sample.item[k] === to && k > q && sight.sees(group, q, k)) return { q, k, sample, view, heads };
     }
   }
@@ -117,9 +121,8 @@ const placeOf = (model: Model, late: Late): Span => maskOf(late)?.span ?? (late.
 /** What is cached all the same: `task \`a\` keeps everything, task \`b\` what stands before \`image(x)\``; undefined where it is nothing. */
 export function keptText(model: Model, keep: Readonly<Record<string, number>>): string | undefined {
   const parts = model.tasks.flatMap((t) => {
-    const items = flat(t.items);
-    const item = items[keep[t.name] ?? 0];
-    return (keep[t.name] ?? 0) === 0 ? [] : [`task \`${t.name}\` keeps ${item ? `what stands before ${nameOf(item)}` : "everything"}`];
+    const item = t.items[keep[t.name] ?? 0];
+    return (keep[t.name] ?? 0) === 0 ? [] : [`task \`${t.name}\` keeps ${item && item.kind !== "repeat" && item.kind !== "beside" ? `what stands before ${nameOf(item)}` : "everything"}`];
   });
   return parts.length === 0 ? undefined : parts.join(", ");
 }

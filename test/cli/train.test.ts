@@ -176,6 +176,27 @@ describe("bad input", () => {
     await refused("E0521", 1, [numbers, "--data", data], /captions\.jsonl:1/);
   });
 
+  test("in a mask that only the data can judge", TIMEOUT, async () => {
+    const long = writeData(at("long"), { lines: ['{"image": "0.png", "caption": "number of numbers"}', '{"image": "1.png", "caption": "two"}'] });
+    const spec = (mask: string): string =>
+      WORDS.replace("mask = causal", `mask = mine\n  mask mine(q, k) = ${mask}`).replace("body = linear(d, d)", "body = attention(d, 2, mask)")
+        .replace("task say(caption: text) = <bos>", "task say(hint: text, caption: text) = <bos> given text(hint) <sep>").replace("use std.layers { linear }", "");
+    // Words look ahead from the tenth on, which no short sample shows: the run ends before its first step.
+    const leaks = await heddle(["train", place.file("leaks.heddle", spec("k.pos <= q.pos | k.pos == q.pos + 1 & q.index * 300 >= 3000")), "--data", long, "--out", at("leaks")]);
+    expect(leaks.stderr).toMatch(/this batch shows of the masks:\s+error\[E0321\]: in task `say`/);
+    expect(leaks.code).toBe(1);
+    expect(readdirSync(at("leaks"))).toEqual(["metrics.jsonl"]);
+    expect(readFileSync(path.join(at("leaks"), "metrics.jsonl"), "utf8")).toBe("");
+    // From the tenth on they see nothing, which is defined: said once, and the run goes on.
+    const lone = place.file("lone.heddle", spec("k.pos <= q.pos & (q.index * 300 < 3000 | k.index > q.index)"));
+    const ran = await heddle(["train", lone, "--data", long, "--out", at("lone"), "--until", "2"]);
+    expect(ran.code).toBe(0);
+    expect(ran.stderr.split("warning[W0604]")).toHaveLength(2);
+    const said = await heddle(["generate", lone, "say", "hint=a question of words", "--weights", at("lone")]);
+    expect(said.stderr).toMatch(/warning\[W0604\]: in task `say`, `hint\[10\]` attends to nothing/);
+    expect(said.code).toBe(0);
+  });
+
   test("in the spec", async () => {
     const bad = place.file("wrong.heddle", WORDS.replace("linear(d, d)", "liner(d, d)"));
     const r = await heddle(["train", bad, "--data", data, "--out", at("never")]);
