@@ -5,15 +5,17 @@ import { format } from "../../compiler/ast/format.ts";
 import { checkFile } from "../../compiler/check.ts";
 import { isFatal } from "../../grammar/diagnostic.ts";
 import { makeSource } from "../../grammar/source.ts";
+import { loaderOf } from "../types/loader.ts";
 import { read, walk } from "./sources.ts";
 
 const shipped = [...walk("stdlib"), ...walk("examples")].filter((f) => f.endsWith(".heddle"));
-const loader = { load: (module: string) => (module.startsWith("std.") ? makeSource(`stdlib/${module.slice(4)}.heddle`, read(`stdlib/${module.slice(4).replaceAll(".", "/")}.heddle`)) : undefined) };
+const drawn = walk("docs/masks").filter((f) => f.endsWith(".heddle"));
+const loader = loaderOf();
 
 describe("specs", () => {
   test("there are some", () => expect(shipped.length).toBeGreaterThan(8));
 
-  test.each(shipped)("%s is formatted", (file) => {
+  test.each([...shipped, ...drawn])("%s is formatted", (file) => {
     expect(format(makeSource(file, read(file))).text).toBe(read(file));
   });
 
