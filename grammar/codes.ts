@@ -155,7 +155,7 @@ export const codes = {
   E0584: { title: "the folder already holds a run", severity: "error" },
   E0585: { title: "the model has no such task, layer, head or field to draw", severity: "error" },
   E0586: { title: "the sample is too long to draw", severity: "error" },
-  E0587: { title: "a mask is asked for as one expression", severity: "error" },
+  E0587: { title: "--mask takes one expression", severity: "error" },
   W0601: { title: "a field of a task is not used", severity: "warning" },
   W0602: { title: "tokens cannot be cached while generating", severity: "warning" },
   W0603: { title: "a member is not used", severity: "warning" },

@@ -118,6 +118,7 @@ function asDrawn(model: Model, checked: Checked, text: string | undefined): { dr
   const source = makeSource("--mask", text);
   const sources = (name: string): Source | undefined => (name === source.path ? source : checked.sources(name));
   const asked = askedMask(model, source, checked.sources);
+  if (asked.notOne) throw wrong("E0587", "--mask takes one expression", "such as 'causal & window(4)'; declare in the spec what needs a name of its own");
   if (!asked.mask) {
     report({ diagnostics: asked.diagnostics, sources }, false);
     throw new Exit(EXIT.failed);

@@ -2,7 +2,6 @@
 // In: a checked Model and a Source that holds the expression alone. Out: the predicate, or diagnostics at places of that source.
 // Names are those of the model: its streams, tasks, attributes, constants, and what its file declares and uses. `q` and `k` are the tokens.
 
-import { diagnostic } from "../../grammar/diagnostic.ts";
 import type { Diagnostic } from "../../grammar/diagnostic.ts";
 import type { Source, Span } from "../../grammar/source.ts";
 import { makeSource } from "../../grammar/source.ts";
@@ -15,6 +14,8 @@ import type { Model, Predicate } from "./model.ts";
 
 export interface AskedMask {
   readonly mask?: Predicate;
+  /** True where the text is not one expression: empty, or followed by declarations. */
+  readonly notOne?: boolean;
   readonly diagnostics: readonly Diagnostic[];
 }
 
@@ -23,16 +24,14 @@ const BEFORE = "mask asked(q, k) = ";
 
 /** `sources` gives the files of the spec, which messages quote. */
 export function askedMask(model: Model, source: Source, sources: (path: string) => Source | undefined = () => undefined): AskedMask {
-  if (source.text.trim() === "") return { diagnostics: [diagnostic("E0587", "a mask is asked for as one expression, and this is empty", { source: source.path, start: 0, end: source.text.length })] };
+  if (source.text.trim() === "") return { notOne: true, diagnostics: [] };
   const whole = makeSource(source.path, BEFORE + source.text);
   const { module, diagnostics } = parseModule(whole);
   const alone = (all: readonly Diagnostic[]): Diagnostic[] => all.map((d) => shifted(d, source));
   if (diagnostics.length > 0) return { diagnostics: alone(diagnostics) };
   const at: Span = { source: source.path, start: BEFORE.length, end: whole.text.length };
   const [decl] = module.decls;
-  if (decl?.kind !== "mask" || module.decls.length > 1 || module.uses.length > 0) {
-    return { diagnostics: alone([diagnostic("E0587", "a mask is asked for as one expression", module.decls[1]?.span ?? at, { help: "declare what it needs in the spec, and name it here" })]) };
-  }
+  if (decl?.kind !== "mask" || module.decls.length > 1 || module.uses.length > 0) return { notOne: true, diagnostics: [] };
   const cx = newContext();
   // What the spec's files declare is quoted from them, and some are read only when a name of theirs is met.
   cx.sources.get = (path) => (path === source.path ? whole : sources(path));
