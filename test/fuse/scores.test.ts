@@ -97,6 +97,15 @@ describe("kernels", () => {
     check(graph, { inputs: given(graph, lengths), lengths });
   });
 
+  test("a sink that is one number", () => {
+    const b = new GraphBuilder("one");
+    const m = new Make(b, originAt("attn"));
+    const q = m.input("q", F(t, h, e));
+    b.output("out", m.attend(q, m.input("k", F(key, h, e)), m.input("v", F(key, h, e)), { query: "t", key: "s", width: "e", sink: m.const(0) }));
+    const graph = b.finish();
+    check(graph, { inputs: given(graph, { t: 5 }), lengths: { t: 5 } });
+  });
+
   test("a single token", () => {
     const graph = attention(shapes["a table of distances"] as Shape);
     check(graph, { inputs: given(graph, { batch: 1, t: 1 }), lengths: { batch: 1, t: 1 } });

@@ -119,6 +119,11 @@ describe("sinks and heads", () => {
     expect([n.attrs.sink, n.args.length]).toEqual([true, 3 + 4 + 2]);
   });
 
+  test("a number is the sink of every head", () => {
+    const n = one({ attend: "sink: 0.0" });
+    expect([n.attrs.sink, n.args.length]).toEqual([true, 3 + n.attrs.queryAttrs.length + n.attrs.keyAttrs.length + 1]);
+  });
+
   test("heads are counted along the axes of the keys first, or as they are listed; where nobody reads them, not at all", () => {
     expect(one({ attend: "score: alibi(6)" }).attrs.heads).toEqual(["h", "g"]);
     expect(one({ attend: "score: alibi(6), heads: [g, h]" }).attrs.heads).toEqual(["g", "h"]);
