@@ -358,6 +358,15 @@ describe("drawn", () => {
   });
 });
 
+test("the page of the command shows what the command draws", () => {
+  const read = (file: string): string => readFileSync(join(root, file), "utf8");
+  const model = modelOf(read("examples/digits/digits.heddle"));
+  const text = reportText(maskReport(model, { task: "draw", text: 3, patches: 16, lengths: { picture: 4 } }), { columns: 100, colour: false });
+  expect(read("docs/cli.md")).toContain(`$ heddle explain mask examples/digits/digits.heddle --task draw --length 3 --length picture=4\n${text}\`\`\``);
+  // Made anew by: heddle explain mask examples/digits/digits.heddle --svg docs/digits-masks.svg
+  expect(read("docs/digits-masks.svg")).toBe(reportSvg(maskReport(model, { text: 6, patches: 16 })));
+});
+
 test("tokens of padding are of no stream and see no document", () => {
   const [p] = pictures(maskReport(usual, { task: "draw", text: 2, patches: 1, padding: 2 }));
   const padding = p?.tokens.slice(-2) ?? [];
