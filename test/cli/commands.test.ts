@@ -160,7 +160,7 @@ describe("explain", () => {
     expect(await say("cost", pictures)).toMatch(/grad: \d+ dispatches of \d+ kernels/);
     expect(await say("cache", pictures)).toMatch(/can be kept/);
     expect(await say("parameters", pictures)).toMatch(/^body\.w +\[/m);
-    expect(await say("mask", path.join(root, "examples/digits/digits.heddle"))).toMatch(/task draw\n(.*\n)+.*pairs/);
+    expect(await say("mask", path.join(root, "examples/digits/digits.heddle"))).toMatch(/task draw: all heads of layers 0-2\n(.*\n)+.*pairs/);
     expect(await say("graph", pictures, "--program", "step")).toMatch(/^graph step/m);
     expect(await say("kernels", pictures, "--program", "step", "--pass", "fuse")).toMatch(/step after fuse/);
     expect(await say("wgsl", pictures, "--program", "apply")).toMatch(/@compute/);
