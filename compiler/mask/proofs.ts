@@ -66,7 +66,9 @@ export function proveMasks(model: Model): Proof {
 function prove(model: Model, task: Task, views: Views, findings: Finding[], never: Never[], open: Open[]): void {
   const g = groundOf(model, task);
   const sees = new Sees(g, views);
-  const doubts = doubtsOf(g, sees);
+  // A task that is only sampled has no loss that a leak could spoil.
+  const trained = model.mix.some((m) => m.task === task.name && m.weight > 0);
+  const doubts = trained ? doubtsOf(g, sees) : new Map<string, Doubt>();
   const lone = views.groups.flatMap((_, group) => (mayBeLone(g, sees, group) ? [group] : []));
   for (const item of neverSeeing(g, sees)) {
     const sample = makeSample(model, task, { text: 4 });
@@ -101,9 +103,14 @@ function prove(model: Model, task: Task, views: Views, findings: Finding[], neve
   for (const at of lone) if (!alone.has(at)) open.push({ task: task.name, kind: "lone", at });
 }
 
+interface Doubt {
+  readonly kind: Kind;
+  readonly item: number;
+}
+
 /** `leak 3`: what the analysis cannot rule out, by predicted item. */
-function doubtsOf(g: Ground, sees: Sees): Map<string, { readonly kind: Kind; readonly item: number }> {
-  const out = new Map<string, { readonly kind: Kind; readonly item: number }>();
+function doubtsOf(g: Ground, sees: Sees): Map<string, Doubt> {
+  const out = new Map<string, Doubt>();
   const single = new Map<number, boolean>();
   for (const q of questionsOf(g)) {
     const sets = reachable(sees, q.nodes, q.queries, q.absent);

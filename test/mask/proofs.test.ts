@@ -124,6 +124,13 @@ test("layers the other way round are another model", () => {
   expect(two("causal", "mask")).not.toContain("E0321");
 });
 
+test("a task that is only sampled has no loss to spoil", () => {
+  const spec = specOf({ masks: ["mask = causal | segment"] });
+  const codes = (mix: string): string[] => check(spec.replace("  sample text", `  mix = ${mix}\n  sample text`)).diagnostics.map((d) => d.code);
+  expect(codes("draw + tell")).toEqual(["E0321"]);
+  expect(codes("draw + 0.0 * tell")).toEqual(["W0602"]);
+});
+
 /** Warnings that masks of the catalogue rightly have on the small specs that show them; every other one is silent. */
 const told: Readonly<Record<string, readonly string[]>> = {
   block_causal: ["W0602"], chunked: ["W0602"], document: ["W0602"], flamingo: ["W0604"], full: ["W0602"], global_window: ["W0602"], sta_2d: ["W0602"], sta_3d: ["W0602"],
