@@ -111,7 +111,9 @@ Masks combine. Attention never crosses a document, whatever the mask, and paddin
 - \`a & b\`, \`a | b\`, \`!a\`: \`causal & window(64)\`.
 - by head or layer: \`mask = when layer % 4 == 3 then causal else causal & window(64)\`, \`when head < 4 then svg_spatial(image, 2) else svg_temporal(image, 2, frames: 8)\`.
 - for some tokens: \`mask mine(q, k) = when q.stream == image then natten(image, 7) else causal\`.
-- a mask that takes an attribute reads one that tasks set or that follows by a formula: \`attribute diagonal: int = token.row + token.col\` and \`grouped(image, diagonal)\`.`;
+- a mask that takes an attribute reads one that tasks set or that follows by a formula: \`attribute diagonal: int = token.row + token.col\` and \`grouped(image, diagonal)\`.
+
+Who sees whom follows from where tokens stand and never from what they hold, so that it can be proven: choosing blocks by their content, as VSA does, is no mask.`;
 
 export async function page(): Promise<string> {
   const parts = [INTRO];
