@@ -9,7 +9,7 @@ import type { Target } from "./kernel/kernel.ts";
 import { lowerForward } from "./lower/forward.ts";
 import { layoutParameters, modelSpec, parameterStates } from "./lower/model_spec.ts";
 import { lowerAccumulate, lowerApply, lowerFinish } from "./lower/optimizer.ts";
-import { lowerStep } from "./lower/step.ts";
+import { lowerBeside, lowerStep } from "./lower/step.ts";
 import { lowerTraining } from "./lower/train.ts";
 import { cacheSoundness } from "./mask/soundness.ts";
 import { assemble } from "./plan/assemble.ts";
@@ -37,7 +37,7 @@ export interface CompiledModel {
   readonly plans: Readonly<Partial<Record<ProgramName, Plan>>>;
 }
 
-export const INFERENCE: readonly ProgramName[] = ["step", "denoise"];
+export const INFERENCE: readonly ProgramName[] = ["step", "denoise", "beside"];
 
 /** Programs that training needs, for a model and its settings. */
 export const trainingPrograms = (model: Model): ProgramName[] => ["grad", "apply", ...(model.train.accumulate > 1 ? (["accumulate", "finish"] as const) : [])];
@@ -50,7 +50,7 @@ export function compileModel(model: Model, options: CompileOptions): CompileResu
   const soundness = cacheSoundness(model);
   const states = new Map<string, StateBuffer>(parameterStates(model, layout).map((s) => [s.name, s]));
   const plans: Partial<Record<ProgramName, Plan>> = {};
-  const wanted = options.programs.filter((p) => p !== "denoise" || model.processes.length > 0);
+  const wanted = options.programs.filter((p) => (p === "denoise" ? model.processes.length > 0 : p !== "beside" || lowerBeside(model).paths.size > 0));
   wanted.forEach((name, i) => {
     options.progress?.(name, i, wanted.length);
     const graph = graphOf(model, name, layout, states, options.precision);
@@ -95,8 +95,9 @@ export function graphOf(model: Model, name: ProgramName, layout: ReturnType<type
     case "finish":
       return lowerFinish(layout);
     case "step":
-    case "denoise": {
-      const { graph, caches } = lowerStep(model, name, precision);
+    case "denoise":
+    case "beside": {
+      const { graph, caches } = name === "beside" ? lowerBeside(model, precision) : lowerStep(model, name, precision);
       for (const c of caches) states.set(c.name, c);
       return graph;
     }

@@ -5,12 +5,16 @@ import { cacheSoundness, keptText } from "../../compiler/mask/soundness.ts";
 import { evalInt } from "../../compiler/plan/expr.ts";
 import { elementBytes } from "../../compiler/plan/plan.ts";
 import type { Model } from "../../compiler/types/model.ts";
+import { besideLength } from "../../compiler/types/streams.ts";
 
 export function cacheText(model: Model, compiled: CompiledModel, batch: number, tokens: number): string {
   const sound = cacheSoundness(model);
   const kept = sound.sound ? undefined : keptText(model, sound.keep);
   const what = sound.sound ? "keys and values of committed tokens can be kept: no committed token ever attends to a later one"
     : kept ? `not everything can be kept: ${sound.reason}; ${kept}` : `nothing can be kept: ${sound.reason}`;
-  const each = compiled.states.filter((s) => s.name.startsWith("cache.")).reduce((n, s) => n + evalInt(s.size, { batch: 1, s: 1, spare: 0 }) * elementBytes(s.dtype), 0);
-  return `${what}\n${each} bytes a token: ${batch} rows of ${tokens} tokens take ${((each * batch * tokens) / 2 ** 20).toFixed(2)} MiB`;
+  const one = { batch: 1, s: 1, spare: 0, ...Object.fromEntries(model.streams.map((s) => [besideLength(s.name), 1])) };
+  const bytes = (kind: string): number => compiled.states.filter((s) => s.name.startsWith(kind)).reduce((n, s) => n + evalInt(s.size, one) * elementBytes(s.dtype), 0);
+  const [each, beside] = [bytes("cache."), bytes("beside.")];
+  const rows = `${each} bytes a token: ${batch} rows of ${tokens} tokens take ${((each * batch * tokens) / 2 ** 20).toFixed(2)} MiB`;
+  return `${what}\n${rows}${beside > 0 ? `; ${beside} bytes a token beside the sequence` : ""}`;
 }

@@ -135,7 +135,7 @@ export interface ModelSpec {
 }
 
 /** Names of the programs a bundle may hold. `train` ones are left out of bundles made for inference alone. */
-export type ProgramName = "forward" | "loss" | "grad" | "accumulate" | "finish" | "apply" | "step" | "denoise";
+export type ProgramName = "forward" | "loss" | "grad" | "accumulate" | "finish" | "apply" | "step" | "denoise" | "beside";
 
 export interface Manifest {
   readonly format: number;

@@ -93,6 +93,12 @@ export function attendValue(call: BuiltinCall): Value {
     });
   }
   const row = rowBeside(cx, looked);
+  const looking = rowBeside(cx, queries);
+  if (looking !== undefined && row === undefined) {
+    return cx.report("E0246", `the row of stream \`${looking}\` stands beside the sequence and cannot look at it`, over?.value.span ?? at, {
+      help: `it is there before the sequence is, and every token may read it: let the sequence look, \`over: t, keys: ${looking}.tokens\``,
+    });
+  }
   // Attention to a row beside the sequence is counted apart: `layer` is the same in both attentions of a block.
   const layer = row === undefined ? run.layer++ : run.cross++;
   const layered = layeredMask(mask, layer);
@@ -101,16 +107,17 @@ export function attendValue(call: BuiltinCall): Value {
   const sizes = { layer, heads: heads.reduce((n, a) => n * (dimValue(a.size) ?? 1), 1), width: size ?? 0, valueWidth: valueSize ?? 0 };
   const told = tabled && { ...(score as ScoreValue), expr: tabled.score };
   if (row === undefined) cx.noteAttention(env.path, layered, told, sizes, mask?.span ?? at);
-  else cx.noteCrossAttention(env.path, layered, told, sizes, mask?.span ?? at, { queries: rowBeside(cx, queries) ?? null, keys: row });
+  else cx.noteCrossAttention(env.path, layered, told, sizes, mask?.span ?? at, { queries: looking ?? null, keys: row });
 
   return cx.emit(env, at, (make) => {
     let [k, v] = [make.rename(k0, keys, KEY), make.rename(v0, keys, KEY)];
     let keyAttribute = (n: string): NodeId => run.leaves.attribute("key", n, looked);
-    // What stands beside the sequence is there as a whole: nothing of it comes from a cache.
-    const hooked = row !== undefined || !dimEqual(looked, queries) ? undefined : run.leaves.attendHook?.(attentionPath(run.attended, env.path), k, v);
-    if (hooked) {
-      ({ k, v } = hooked);
-      keyAttribute = hooked.keyAttribute ?? keyAttribute;
+    // Keys and values may come from a cache where the sequence looks, at itself or at a row beside it.
+    const hooked = dimEqual(looked, queries) ? row === undefined : looking === undefined && row !== undefined;
+    const given = hooked ? run.leaves.attendHook?.(attentionPath(run.attended, env.path), k, v, row) : undefined;
+    if (given) {
+      ({ k, v } = given);
+      keyAttribute = given.keyAttribute ?? keyAttribute;
     }
     // Several samples share a row, and padding belongs to none: a token sees its own sample only, whatever the mask says.
     const seen = layered ? and(sameDoc, layered.expr) : sameDoc;

@@ -24,8 +24,11 @@ export interface Leaves {
   readonly attribute: (side: "query" | "key", name: string, tokens: Dim) => NodeId;
   /** The noise level of a process, f32, on [.., t] or fewer axes; 0 is clean, 1 is noise alone. */
   readonly level: (process: string, tokens: Dim) => NodeId;
-  /** Called at every attention with k and v on the key axis `s`; `path` is that of the layer (`body[3].attn`). */
-  readonly attendHook?: (path: string, k: NodeId, v: NodeId) => AttendInputs;
+  /**
+   * Called at every attention of the sequence with k and v on the key axis `s`; `path` is that of the layer (`body[3].attn`).
+   * `beside`: the stream whose row is looked at; absent where the sequence looks at itself.
+   */
+  readonly attendHook?: (path: string, k: NodeId, v: NodeId, beside?: string) => AttendInputs;
   /** Uniform numbers in 0..1 for dropout; without it dropout passes its input on. */
   readonly uniform?: (axes: readonly Axis[], path: string) => NodeId;
 }

@@ -88,7 +88,7 @@ const manifest = v.object({
       fields: v.array(v.object({ name: v.string(), shape: v.array(size), axes: v.array(v.string()), offset: size })),
     }),
   ),
-  programs: v.array(v.object({ name: v.picklist(["forward", "loss", "grad", "accumulate", "finish", "apply", "step", "denoise"]), file: v.string(), sha256: v.string() })),
+  programs: v.array(v.object({ name: v.picklist(["forward", "loss", "grad", "accumulate", "finish", "apply", "step", "denoise", "beside"]), file: v.string(), sha256: v.string() })),
   files: v.array(v.object({ name: v.string(), sha256: v.string(), bytes: size })),
   weights: v.optional(v.string()),
   peak: v.array(v.object({ program: v.string(), lengths: v.record(v.string(), v.number()), bytes: intExpr })),

@@ -59,7 +59,7 @@ export async function load(place: string | URL | BundleSource, options: LoadOpti
   const machine = new Machine(host, { spec: manifest.model, states: manifest.states, plans });
   if (manifest.weights) machine.states.write("params", loadParameters(manifest.model, await file(manifest.weights), manifest.weights));
   const codecs = await openCodecs(manifest.model.streams, async (name) => new TextDecoder().decode(await file(name)));
-  const names = manifest.programs.map((p) => p.name).filter((n): n is ProgramName => n === "step" || n === "denoise");
+  const names = manifest.programs.map((p) => p.name).filter((n): n is ProgramName => n === "step" || n === "denoise" || n === "beside");
   for (const [i, name] of names.entries()) await machine.program(name, (done, total) => options.progress?.("kernels", i * total + done, names.length * total));
   return new GenerativeModel(machine, codecs);
 }

@@ -46,7 +46,12 @@ export class Machine {
   }
 
   get #caches(): readonly StateBuffer[] {
-    return this.#compiled.states.filter((s) => s.name !== "params" && !TRAINING_STATES.includes(s.name));
+    return this.#compiled.states.filter((s) => s.name.startsWith("cache."));
+  }
+
+  /** Room for keys and values of the rows beside so many sequences. */
+  allocateBeside(lengths: Lengths): void {
+    this.states.allocate(this.#compiled.states.filter((s) => s.name.startsWith("beside.")), lengths);
   }
 
   /** Empty caches for so many rows and slots. Larger ones that exist serve; what they held is gone, also what was not a number. */

@@ -17,6 +17,8 @@ import { chooseToken } from "./text.ts";
 export interface StepRunner {
   /** Caches for so many rows and slots; what they held is gone. */
   begin(rows: number, slots: number): void;
+  /** What stands beside the rows, from now on; rows that are kept are given again. */
+  beside(given: { readonly lengths: Readonly<Record<string, number>>; readonly values: Readonly<Record<string, HostArray>> }): Promise<void>;
   /** Only these rows go on, in ascending order: row i is from now on what row rows[i] was, its cache too. */
   keep(rows: readonly number[]): void;
   run(program: "step" | "denoise", table: StepTable, extra: Readonly<Record<string, HostArray>>, wanted: readonly string[]): Promise<Readonly<Record<string, HostArray>>>;
@@ -178,6 +180,13 @@ class Generation {
     return { ...table, lengths: { ...table.lengths, ...this.#besideRows().lengths } };
   }
 
+  /** Tells the runner what stands beside the rows, where that is anything and has changed. */
+  async #encode(): Promise<void> {
+    if (this.#beside?.rows === this.#rows) return;
+    const { lengths, values } = this.#besideRows();
+    if (Object.keys(lengths).length > 0) await this.#runner.beside({ lengths: { batch: this.#rows.length, ...lengths }, values });
+  }
+
   #besideRows(): ReturnType<typeof besideInputs> {
     if (this.#beside?.rows === this.#rows) return this.#beside.inputs;
     const documents = this.#rows.map((row, r) => ({ row: r, doc: 0, sequence: this.#sequence(row, 0) }));
@@ -197,6 +206,7 @@ class Generation {
   async #feed(counts: readonly number[], wanted: readonly string[]): Promise<Readonly<Record<string, HostArray>>> {
     this.#options.signal?.throwIfAborted();
     if (counts.every((n) => n === 0)) return {};
+    await this.#encode();
     const fed = this.#rows.map((row, r) => row.pending.splice(0, counts[r] ?? 0));
     const table = this.#table(fed);
     const out = await this.#runner.run("step", table, this.#inputs(table), wanted);
@@ -281,6 +291,7 @@ class Generation {
   /** One call of the network on every row's noisy span, behind the cache; nothing is committed. */
   async #denoise(item: Segment, index: number, stream: PatchStream, process: ProcessSpec, x: Float32Array, level: number): Promise<Float32Array> {
     this.#options.signal?.throwIfAborted();
+    await this.#encode();
     const count = patchCount(stream);
     const size = count * stream.features;
     const fed = this.#rows.map((row): Token[] => {

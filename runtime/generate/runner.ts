@@ -14,6 +14,14 @@ export function stepRunner(machine: Machine): StepRunner {
     keep(rows) {
       machine.keepCacheRows(rows, slots);
     },
+    async beside({ lengths, values }) {
+      if (!machine.has("beside")) return;
+      machine.allocateBeside(lengths);
+      const bound = await machine.bind("beside", lengths);
+      const { inputs } = bound.program.plan;
+      bound.write(Object.fromEntries(Object.entries(values).filter(([n]) => n in inputs)));
+      await machine.submit([bound], []);
+    },
     async run(program, table, values, wanted): Promise<Record<string, HostArray>> {
       const bound = await machine.bind(program, { ...table.lengths, spare: slots - (table.lengths.s ?? 0) });
       const inputs = bound.program.plan.inputs;

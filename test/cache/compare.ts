@@ -78,6 +78,7 @@ function spy(spec: ModelSpec, runner: StepRunner, requests: number, end: number 
         rows = Array.from({ length: n }, (_, i) => i);
         runner.begin(n, slots);
       },
+      beside: (given) => runner.beside(given),
       keep(kept) {
         rows = kept.map((r) => rows[r] ?? -1);
         runner.keep(kept);

@@ -11,7 +11,7 @@ import { stepRunner } from "../../runtime/generate/runner.ts";
 import { pick } from "../../runtime/train/inputs.ts";
 import { type Backend, randomWeights } from "./compare.ts";
 
-export const GENERATION: readonly ProgramName[] = ["forward", "step", "denoise"];
+export const GENERATION: readonly ProgramName[] = ["forward", "step", "denoise", "beside"];
 
 export function machineOf(host: GpuHost, model: Model, options: { programs?: readonly ProgramName[]; target?: Target; precision?: Precision } = {}): Machine {
   const result = compileModel(model, { target: options.target ?? software, precision: options.precision ?? "f32", programs: options.programs ?? GENERATION });

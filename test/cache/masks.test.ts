@@ -2,6 +2,8 @@
 // whole sequence. In double precision, by the meaning of the graphs, so that nothing but rounding may differ.
 
 import { describe, expect, test } from "vitest";
+import type { Graph } from "../../compiler/graph/graph.ts";
+import { lowerBeside, lowerStep } from "../../compiler/lower/step.ts";
 import type { Model } from "../../compiler/types/model.ts";
 import { check, lines } from "../types/loader.ts";
 import { compareTask } from "./compare.ts";
@@ -133,6 +135,25 @@ describe("attention", () => {
     "layers with masks of their own": { body: "[decoder_block(d, 2, causal & window(3)), decoder_block(d, 2, causal | within(image)), decoder_block(d, 2, causal)]" },
   };
   test.each(Object.entries(all))("%s", (_, s) => agrees(s));
+
+  test("what stands beside is encoded once, and its rows are not read again", () => {
+    const model = modelOf(textOf(all["an encoder beside the sequence"] ?? {}));
+    const inputs = (graph: Graph): string[] => graph.nodes.flatMap((n) => (n.op === "input" ? [n.attrs.name] : []));
+    expect(inputs(lowerBeside(model).graph)).toContain("view.clean");
+    expect(inputs(lowerBeside(model).graph).filter((n) => !n.startsWith("view."))).toEqual([]);
+    expect(inputs(lowerStep(model, "step").graph)).not.toContain("view.clean");
+    expect(inputs(lowerStep(model, "denoise").graph)).not.toContain("view.clean");
+  });
+
+  test("a row beside that looks at the sequence would tell earlier tokens of later ones, and is refused", () => {
+    const layer = `layer back(d: axis, rows: axis) {
+  param w[d] ~ ones
+  forward (x[t, d], memory[rows, d]) = x + attend[d](x, attend[d](memory * w, x, x, over: rows, keys: t), memory, over: t, keys: rows)
+}
+`;
+    const text = layer + textOf({ body: "back(d, view.tokens)", members: "tokens view = patches(4, of: pixels(8, 4, channels: 1))\n  embed view = linear(view.features, d)", fields: `${fields}, seen: view`, tasks: { draw: `beside view(seen) ${tasks.draw}`, describe: `beside view(seen) ${tasks.describe}` } });
+    expect(lines(check(text), text)).toEqual(["E0246 the row of stream `view` stands beside the sequence and cannot look at it @ rows"]);
+  });
 
   test("keys and values in halves differ by their rounding, and by no more", async () => {
     const model = modelOf(textOf({}));

@@ -7,7 +7,7 @@ import { rewrite, rule } from "../../compiler/graph/rewrite.ts";
 import { type Value, shapeOf } from "../../compiler/graph/value.ts";
 import { lowerForward } from "../../compiler/lower/forward.ts";
 import { layoutParameters, modelSpec } from "../../compiler/lower/model_spec.ts";
-import { lowerStep } from "../../compiler/lower/step.ts";
+import { lowerBeside, lowerStep } from "../../compiler/lower/step.ts";
 import { cacheSoundness } from "../../compiler/mask/soundness.ts";
 import type { ModelSpec } from "../../compiler/plan/manifest.ts";
 import type { Model } from "../../compiler/types/model.ts";
@@ -38,7 +38,7 @@ const nearest = rule("nearest", "exact", ["gather"], ({ m, node, arg }) => {
 export function meaningOf(model: Model, spec: ModelSpec, store: "f32" | "f16" = "f32"): Backend {
   const flat = randomWeights(spec);
   const weights = Object.fromEntries(spec.parameters.map((p) => [`params/${p.path}`, flat.slice(p.offset, p.offset + p.axes.reduce((n, a) => n * a.size, 1))]));
-  const lowered = [lowerForward(model), lowerStep(model, "step", store).graph, lowerStep(model, "denoise", store).graph];
+  const lowered = [lowerForward(model), lowerBeside(model, store).graph, lowerStep(model, "step", store).graph, lowerStep(model, "denoise", store).graph];
   const graphs = Object.fromEntries(lowered.map((g) => [g.name, rewrite(g, [nearest])]));
   let slots = 0;
   let caches: Record<string, Value> = {};
@@ -57,8 +57,12 @@ export function meaningOf(model: Model, spec: ModelSpec, store: "f32" | "f16" = 
         slots = s;
         caches = {};
       },
+      beside({ lengths, values }) {
+        for (const [name, v] of Object.entries(run("beside", lengths, values).state)) if (name.startsWith("beside.")) caches[name] = v;
+        return Promise.resolve();
+      },
       keep(rows) {
-        caches = Object.fromEntries(Object.entries(caches).map(([name, v]) => {
+        caches = Object.fromEntries(Object.entries(caches).filter(([name]) => name.startsWith("cache.")).map(([name, v]) => {
           if (v.type.axes[0]?.name !== "batch") throw new Error("a cache is laid out row by row");
           const each = v.data.length / (v.shape[0] ?? 1);
           const data = new Float64Array(rows.length * each);

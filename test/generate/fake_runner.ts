@@ -45,6 +45,7 @@ export function fakeRunner(model: ModelSpec, network: FakeNetwork): StepRunner &
       slots = s;
       cache = Array.from({ length: r }, () => []);
     },
+    beside: () => Promise.resolve(),
     keep(kept) {
       expect(kept.every((r, i) => r < rows && r > (kept[i - 1] ?? -1)), "rows ascend").toBe(true);
       cache = kept.map((r) => cache[r] ?? []);
