@@ -21,6 +21,18 @@ export interface BuiltinCall {
   readonly values: Map<string, Value>;
 }
 
+type Brackets = "none" | "some" | "one" | "arrow" | "optional";
+
+/** A built-in function: how it is called and what it does. */
+export interface Primitive {
+  readonly signature: string;
+  readonly doc: string;
+  readonly brackets: Brackets;
+  /** Names of the arguments; `?` marks one that may be left out, `*` any number. */
+  readonly args: readonly string[];
+  readonly run: (call: BuiltinCall) => Value;
+}
+
 /** The value of an argument; `absent` where it was left out. */
 export function valueOf(call: BuiltinCall, name: string): Value {
   const old = call.values.get(name);

@@ -3,9 +3,8 @@
 
 import { dimConst, dimValue } from "../dim/dim.ts";
 import * as S from "../scalar/expr.ts";
-import type { BuiltinCall } from "./builtin_call.ts";
+import type { BuiltinCall, Primitive } from "./builtin_call.ts";
 import { valueOf } from "./builtin_call.ts";
-import type { Primitive } from "./builtins.ts";
 import { newScope } from "./calls.ts";
 import { toScalar } from "./operators.ts";
 import type { Value } from "./values.ts";

@@ -13,7 +13,7 @@ import * as S from "../scalar/expr.ts";
 import { asWhole } from "../scalar/whole.ts";
 import { attendValue } from "./attend.ts";
 import { attributeOn } from "./attributes.ts";
-import type { BuiltinCall } from "./builtin_call.ts";
+import type { BuiltinCall, Primitive } from "./builtin_call.ts";
 import { bracketAxis, bracketName, nodeOf, valueOf, withNodes } from "./builtin_call.ts";
 import { listPrimitives } from "./builtin_lists.ts";
 import { matchArguments } from "./calls.ts";
@@ -24,17 +24,6 @@ import { gatherInScore } from "./score_tables.ts";
 import { axesOf, isTensor, refuse, unify } from "./tensors.ts";
 import type { Env, Value } from "./values.ts";
 import { describe, float, int, poison, scalar } from "./values.ts";
-
-type Brackets = "none" | "some" | "one" | "arrow" | "optional";
-
-export interface Primitive {
-  readonly signature: string;
-  readonly doc: string;
-  readonly brackets: Brackets;
-  /** Names of the arguments; `?` marks one that may be left out, `*` any number. */
-  readonly args: readonly string[];
-  readonly run: (call: BuiltinCall) => Value;
-}
 
 type Numeric = (x: number) => number;
 
