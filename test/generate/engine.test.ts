@@ -7,7 +7,7 @@ import type { ModelSpec } from "../../compiler/plan/manifest.ts";
 import { generate, type GenerateOptions } from "../../runtime/generate/engine.ts";
 import type { FieldValue } from "../../runtime/sequence/layout.ts";
 import { normalAt, uniformAt } from "../../runtime/random/philox.ts";
-import { ID, picture, text, tinySpec } from "../sequence/tiny_spec.ts";
+import { ID, item, picture, text, tinySpec } from "../sequence/tiny_spec.ts";
 import { fakeRunner, type FakeNetwork, type SeenToken } from "./fake_runner.ts";
 
 const options = (over: Partial<GenerateOptions> = {}): GenerateOptions => ({ seed: 1, random: { uniform: (r, i) => uniformAt(i, 1, 1, r), normal: (r, i) => normalAt(i, 2, 1, r) }, ...over });
@@ -91,6 +91,30 @@ describe("text", () => {
   });
 });
 
+describe("text at its borders", () => {
+  const write: ModelSpec = { ...tinySpec, tasks: [{ name: "write", id: 0, fields: [{ name: "line", stream: "text" }], items: [item("predict", "text", "line")] }] };
+
+  test("that nothing stands before begins with any token: no padding is asked for it", async () => {
+    const runner = fakeRunner(write, { logits: (row) => Array.from({ length: 260 }, (_, i) => (i === 98 ? 9 : row.length === 0 ? Number.NaN : 0)) });
+    const first = new Set<string>();
+    for (const seed of [1, 2, 3]) {
+      const [made] = await generate(write, runner, "write", [{}], { ...options({ maxTokens: 3, samplers: { text: { kind: "temperature", args: { temperature: 0.1 } } } }), random: { uniform: (r, i) => uniformAt(i, seed, 1, r), normal: () => 0 } });
+      expect(spelled(made?.line).slice(1)).toBe("bb");
+      first.add(spelled(made?.line).slice(0, 1));
+    }
+    expect(first.size).toBe(3);
+    expect(runner.calls.every((c) => c.fed.every((f) => f.length === 1))).toBe(true);
+  });
+
+  test("ends where the table of positions does, with room for what follows", async () => {
+    const bounded = { ...tinySpec, maxTokens: 12 };
+    const runner = fakeRunner(bounded, speller);
+    // <bos> <boi> four patches <eoi>, four tokens, <eos>
+    expect(spelled((await generate(bounded, runner, "describe", [{ picture: picture(1) }], options()))[0]?.caption)).toBe("a ha");
+    await expect(generate({ ...tinySpec, maxTokens: 6 }, fakeRunner(tinySpec, speller), "describe", [{ picture: picture(1) }], options())).rejects.toMatchObject({ code: "E0566" });
+  });
+});
+
 /** The exact velocity of data that is one picture, always `target`: v = (x - target) / level. */
 const toTarget = (target: (row: readonly SeenToken[]) => number): FakeNetwork => ({
   denoise: (t, row) => t.features.map((x) => (x - target(row)) / t.level),
@@ -125,6 +149,14 @@ describe("continuous spans", () => {
     expect(many[0]).toEqual(alone);
     expect(many[1]).not.toEqual(alone);
     expect(numbers(alone?.picture)).toEqual(Array.from({ length: 16 }, (_, i) => Math.fround(normalAt(i, 2, 1, 0))));
+  });
+
+  test("of one task start from noise of their own", async () => {
+    const fields = ["x", "y"].map((name) => ({ name, stream: "image" }));
+    const pair: ModelSpec = { ...tinySpec, tasks: [{ name: "pair", id: 0, fields, items: fields.map((f) => item("predict", "image", f.name)) }] };
+    const [made] = await generate(pair, fakeRunner(pair, { denoise: (t) => t.features.map(() => 0) }), "pair", [{}], options());
+    expect(numbers(made?.x)).toEqual(Array.from({ length: 16 }, (_, i) => Math.fround(normalAt(i, 2, 1, 0))));
+    expect(numbers(made?.x).some((v) => numbers(made?.y).includes(v))).toBe(false);
   });
 
   test("are guided by a second row without the condition", async () => {
