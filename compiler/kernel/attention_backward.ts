@@ -5,11 +5,11 @@
 import type { ScalarExpr } from "../scalar/expr.ts";
 import { add, builtin, f32, i32, lt, mul, sub } from "../scalar/expr.ts";
 import type { AttendTile } from "./attention_forward.ts";
-import { chooseAttendTile, ownRows } from "./attention_forward.ts";
+import { chooseAttendTile, chooseWalk, ownRows } from "./attention_forward.ts";
 import type { Token, TokenFn } from "./attention_pairs.ts";
 import { clampToken, dots, loadAttrs, orElse, RowSums, scored, scoreSlope, total, weight } from "./attention_pairs.ts";
-import type { See } from "./attention_tiles.ts";
-import { passBlocks, TileTest } from "./attention_tiles.ts";
+import type { See, Walk } from "./attention_tiles.ts";
+import { TileTest } from "./attention_tiles.ts";
 import type { KernelParts, Point } from "./body.ts";
 import { Body, spaceSize } from "./body.ts";
 import type { Target } from "./kernel.ts";
@@ -21,14 +21,10 @@ import { tidy } from "./tidy.ts";
 export function attendBackward(parts: KernelParts, spec: AttendBackwardSpec, target: Target): KernelShape {
   const width = constantOf(spec.width.size) ?? 1;
   const value = constantOf(spec.value.size) ?? 1;
-  if (spec.dq) return queryRegisters(parts, spec, chooseAttendTile(width, target));
-  const sums = (spec.dk ? width : 0) + (spec.dv ? value : 0);
-  return keyRegisters(parts, spec, chooseAttendTile(sums, target));
+  const tile = chooseAttendTile(spec.dq ? width : (spec.dk ? width : 0) + (spec.dv ? value : 0), target);
+  const walk = chooseWalk(parts, spec, tile, target);
+  return spec.dq ? querySide(parts, spec, tile, walk) : keySide(parts, spec, tile, walk);
 }
-
-/** Values of a block of tokens along width or value, from a point function. */
-export const along = (f: (b: Body, at: Point) => ScalarExpr, tokens: readonly Token[], axis: string): TokenFn =>
-  (b, i, at) => f(b, { ...(tokens[i] as Token).at, [axis]: at });
 
 /** delta of each row, the sum over value of dout * out: one invocation a row, for the query and the key side alike. */
 export function attendDelta(parts: KernelParts, spec: AttendDeltaSpec, target: Target): KernelShape {
@@ -87,7 +83,7 @@ function pairs(
 }
 
 /** dq: an invocation owns query rows and passes the keys. */
-export function queryRegisters(parts: KernelParts, spec: AttendBackwardSpec, tile: AttendTile): KernelShape {
+function querySide(parts: KernelParts, spec: AttendBackwardSpec, tile: AttendTile, walk: Walk): KernelShape {
   const b = new Body(parts);
   const outer = coordinates(spec.outer, builtin("group.z"));
   const group = coordinates(spec.group, builtin("group.y"));
@@ -96,12 +92,10 @@ export function queryRegisters(parts: KernelParts, spec: AttendBackwardSpec, til
   const dq = new RowSums(b, parts, tile.rows, spec.width);
   const own = rows.map((r) => ({ ...r, exists: undefined }));
   const test = new TileTest(b, spec, "q", { ...outer, ...group }, mul(builtin("group.x"), i32(tile.rows * tile.lanes)), tile.rows * tile.lanes);
-  passBlocks(b, spec, "k", { ...outer, ...group }, test, own, tile.cols, (body, keys, see) => {
-    const k = along(spec.k, keys, spec.width.name);
-    const pair = pairs(body, spec, tile.unroll, own, keys, facts, see, {
-      q: along(spec.q, rows, spec.width.name), k,
-      v: along(spec.v, keys, spec.value.name), dout: along(spec.dout, rows, spec.value.name),
-    });
+  const q = walk.own(b, spec.q, rows, spec.width);
+  const dout = walk.own(b, spec.dout, rows, spec.value);
+  walk.pass(b, "k", { ...outer, ...group }, test, own, tile.cols, (body, keys, see, k, v) => {
+    const pair = pairs(body, spec, tile.unroll, own, keys, facts, see, { q, k, v, dout });
     dq.update(body, (inner, at) => {
       const values = keys.map((_, c) => inner.let(k(inner, c, at)));
       return (r, old) => total([old, ...values.map((x, c) => mul(pair[r]?.[c]?.slope as ScalarExpr, x))]);
@@ -123,7 +117,7 @@ export function queryRegisters(parts: KernelParts, spec: AttendBackwardSpec, til
 }
 
 /** dk and dv: an invocation owns keys and passes the queries of every member of the group. `rows` of the tile are keys. */
-export function keyRegisters(parts: KernelParts, spec: AttendBackwardSpec, tile: AttendTile): KernelShape {
+function keySide(parts: KernelParts, spec: AttendBackwardSpec, tile: AttendTile, walk: Walk): KernelShape {
   const b = new Body(parts);
   const outer = coordinates(spec.outer, builtin("group.z"));
   const first = b.let(mul(add(mul(builtin("group.x"), i32(tile.lanes)), builtin("lane.x")), i32(tile.rows)), "key");
@@ -135,14 +129,12 @@ export function keyRegisters(parts: KernelParts, spec: AttendBackwardSpec, tile:
   const dk = spec.dk && new RowSums(b, parts, tile.rows, spec.width);
   const dv = spec.dv && new RowSums(b, parts, tile.rows, spec.value);
   const own = keys.map((k) => ({ ...k, exists: undefined }));
-  const k = along(spec.k, keys, spec.width.name);
-  const v = along(spec.v, keys, spec.value.name);
+  const k = walk.own(b, spec.k, keys, spec.width);
+  const v = walk.own(b, spec.v, keys, spec.value);
   const test = new TileTest(b, spec, "k", outer, mul(builtin("group.x"), i32(tile.rows * tile.lanes)), tile.rows * tile.lanes);
   forEachRun(b, spec.group, 1, (member, [group = {}]) => {
-    passBlocks(member, spec, "q", { ...outer, ...group }, test, own, tile.cols, (body, queries, see) => {
+    walk.pass(member, "q", { ...outer, ...group }, test, own, tile.cols, (body, queries, see, q, dout) => {
       const facts = queries.map((q) => ({ lse: body.let(spec.lse(body, q.at)), delta: body.let(spec.delta(body, q.at)) }));
-      const q = along(spec.q, queries, spec.width.name);
-      const dout = along(spec.dout, queries, spec.value.name);
       const pair = pairs(body, spec, tile.unroll, queries, own, facts, see, { q, k, v, dout });
       dk?.update(body, (inner, at) => {
         const values = queries.map((_, r) => inner.let(q(inner, r, at)));

@@ -9,8 +9,9 @@ import { Body, spaceSize } from "./body.ts";
 import type { Target } from "./kernel.ts";
 import type { Token, TokenFn } from "./attention_pairs.ts";
 import { clampToken, dots, floor, largest, loadAttrs, orElse, RowSums, scored, total, weight } from "./attention_pairs.ts";
-import type { See } from "./attention_tiles.ts";
-import { passBlocks, TileTest } from "./attention_tiles.ts";
+import { StagedWalk } from "./attention_staged.ts";
+import type { See, Walk } from "./attention_tiles.ts";
+import { ListWalk, TileTest } from "./attention_tiles.ts";
 import { ceilDiv, constantOf, coordinates, max } from "./space.ts";
 import type { AttendForwardSpec, AttendSpec, KernelShape } from "./templates.ts";
 import { tidy } from "./tidy.ts";
@@ -32,8 +33,12 @@ export function chooseAttendTile(sumsPerRow: number, target: Target): AttendTile
 }
 
 export function attendForward(parts: KernelParts, spec: AttendForwardSpec, target: Target): KernelShape {
-  return forwardRegisters(parts, spec, chooseAttendTile(constantOf(spec.value.size) ?? 1, target));
+  const tile = chooseAttendTile(constantOf(spec.value.size) ?? 1, target);
+  return forwardKernel(parts, spec, tile, chooseWalk(parts, spec, tile, target));
 }
+
+export const chooseWalk = (parts: KernelParts, spec: AttendSpec, tile: AttendTile, target: Target): Walk =>
+  (target.products === "tiles" ? StagedWalk.make(parts, spec, target, tile.lanes, tile.cols) : undefined) ?? new ListWalk(spec);
 
 /** The query rows of this invocation, with their attributes. */
 export function ownRows(b: Body, spec: AttendSpec, tile: AttendTile, outer: Point, attrs = true): Token[] {
@@ -52,24 +57,20 @@ interface RowState {
   readonly out: RowSums;
 }
 
-export function forwardRegisters(parts: KernelParts, spec: AttendForwardSpec, tile: AttendTile): KernelShape {
+function forwardKernel(parts: KernelParts, spec: AttendForwardSpec, tile: AttendTile, walk: Walk): KernelShape {
   const b = new Body(parts);
   const outer = coordinates(spec.outer, builtin("group.z"));
   const group = coordinates(spec.group, builtin("group.y"));
   const rows = ownRows(b, spec, tile, { ...outer, ...group });
   const own = rows.map((r) => ({ ...r, exists: undefined }));
-  const q: TokenFn = (body, r, w) => spec.q(body, { ...(rows[r] as Token).at, [spec.width.name]: w });
+  const q = walk.own(b, spec.q, rows, spec.width);
   const state: RowState = {
     top: rows.map(() => b.var(floor, "top")),
     mass: rows.map(() => b.var(f32(0), "mass")),
     out: new RowSums(b, parts, tile.rows, spec.value),
   };
   const test = new TileTest(b, spec, "q", { ...outer, ...group }, mul(builtin("group.x"), i32(tile.rows * tile.lanes)), tile.rows * tile.lanes);
-  passBlocks(b, spec, "k", { ...outer, ...group }, test, own, tile.cols, (body, keys, see) => {
-    const k: TokenFn = (x, c, w) => spec.k(x, { ...(keys[c] as Token).at, [spec.width.name]: w });
-    const v: TokenFn = (x, c, w) => spec.v(x, { ...(keys[c] as Token).at, [spec.value.name]: w });
-    forwardBlock(body, spec, tile.unroll, own, keys, see, q, k, v, state);
-  });
+  walk.pass(b, "k", { ...outer, ...group }, test, own, tile.cols, (body, keys, see, k, v) => forwardBlock(body, spec, tile.unroll, own, keys, see, q, k, v, state));
   finishRows(b, spec, rows, state);
   return {
     workgroup: [tile.lanes, 1, 1],

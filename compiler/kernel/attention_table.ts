@@ -5,11 +5,10 @@
 import type { ScalarExpr } from "../scalar/expr.ts";
 import { add, builtin, f32, i32, lt, mul, sub } from "../scalar/expr.ts";
 import { chooseAttendTile } from "./attention_forward.ts";
-import { along } from "./attention_backward.ts";
 import type { Token } from "./attention_pairs.ts";
 import { blockTokens, dots, orElse, scored, tablePlace, tableSlope, weight } from "./attention_pairs.ts";
 import type { See } from "./attention_tiles.ts";
-import { passBlocks, TileTest } from "./attention_tiles.ts";
+import { along, ListWalk, TileTest } from "./attention_tiles.ts";
 import type { KernelParts, Point, PointFn, SinkFn, SpaceAxis } from "./body.ts";
 import { Body, flatInvocation, spaceSize } from "./body.ts";
 import type { Target } from "./kernel.ts";
@@ -73,7 +72,7 @@ export function attendTable(parts: KernelParts, spec: AttendTableSpec, target: T
       const delta = rows.map((r) => own.let(spec.delta(own, r.at)));
       const lse = rows.map((r) => own.let(spec.lse(own, r.at)));
       const test = new TileTest(own, spec, "q", around, mul(add(mul(n, i32(pieces)), mul(builtin("group.x"), i32(lanes))), i32(tile.rows)), lanes * tile.rows);
-      passBlocks(own, spec, "k", around, test, rows, tile.cols, (body, keys, see) => addPairs(body, spec, tile.unroll, rows, keys, see, lse, delta, sums));
+      new ListWalk(spec).pass(own, "k", around, test, rows, tile.cols, (body, keys, see) => addPairs(body, spec, tile.unroll, rows, keys, see, lse, delta, sums));
     });
   });
   sums.finish(b);

@@ -6,9 +6,9 @@
 import type { ScalarExpr } from "../scalar/expr.ts";
 import { add, and, binary, bool, div, i32, lt, mapExpr, mod, mul, select, unary } from "../scalar/expr.ts";
 import { tileTokens } from "./attention_ranges.ts";
-import type { Token } from "./attention_pairs.ts";
+import type { Token, TokenFn } from "./attention_pairs.ts";
 import { blockTokens, headAt, ifAny, loadAttrs, visible } from "./attention_pairs.ts";
-import type { Body, Point } from "./body.ts";
+import type { Body, Point, PointFn, SpaceAxis } from "./body.ts";
 import { ceilDiv, max, min } from "./space.ts";
 import { snapshot } from "./lowering.ts";
 import type { AttendSpec } from "./templates.ts";
@@ -58,19 +58,59 @@ const listed = 32;
 /** Visibility of the pairs of a block, [query][key]; undefined where every pair is visible. */
 export type See = readonly (readonly (ScalarExpr | undefined)[])[];
 
+/** How an invocation comes by vectors: its own, and those of the tokens it passes. */
+export interface Walk {
+  /** Own vectors along width or value. */
+  own(b: Body, f: PointFn, tokens: readonly Token[], axis: SpaceAxis): TokenFn;
+  /** Calls `visit` for blocks of `cols` tokens of the passed side in which an own token sees something, with the vectors that
+   *  the passed side has along width (q or k) and value (dout or v). */
+  pass(
+    b: Body, side: Side, around: Point, test: TileTest, own: readonly Token[], cols: number,
+    visit: (b: Body, tokens: readonly Token[], see: See, first: TokenFn, second: TokenFn) => void,
+  ): void;
+}
+
+/** Values of a block of tokens along width or value, from a point function. */
+export const along = (f: PointFn, tokens: readonly Token[], axis: string): TokenFn => (b, i, at) => f(b, { ...(tokens[i] as Token).at, [axis]: at });
+
+/** One value a pair, [query][key], of passed and own tokens. */
+export const byPair = (side: Side, passed: readonly Token[], own: readonly Token[], f: (q: Token, k: Token) => ScalarExpr | undefined): (ScalarExpr | undefined)[][] =>
+  side === "q" ? passed.map((q) => own.map((k) => f(q, k))) : own.map((q) => passed.map((k) => f(q, k)));
+
+/** Everything is read where it lies. */
+export class ListWalk implements Walk {
+  readonly #spec: AttendSpec;
+
+  constructor(spec: AttendSpec) {
+    this.#spec = spec;
+  }
+
+  own(_: Body, f: PointFn, tokens: readonly Token[], axis: SpaceAxis): TokenFn {
+    return along(f, tokens, axis.name);
+  }
+
+  pass(
+    b: Body, side: Side, around: Point, test: TileTest, own: readonly Token[], cols: number,
+    visit: (b: Body, tokens: readonly Token[], see: See, first: TokenFn, second: TokenFn) => void,
+  ): void {
+    const spec = this.#spec;
+    const [f, g] = side === "q" ? [spec.q, spec.dout ?? spec.q] : [spec.k, spec.v];
+    passBlocks(b, spec, side, around, test, own, cols, (body, tokens, see) =>
+      visit(body, tokens, see, along(f, tokens, spec.width.name), along(g, tokens, spec.value.name)));
+  }
+}
+
 /** Calls `visit` for blocks of `cols` tokens of the passed side in which an own token sees something, in an order that depends
  *  on the classes of tiles alone. The first token of a block exists. */
-export function passBlocks(
+function passBlocks(
   b: Body, spec: AttendSpec, side: Side, around: Point, test: TileTest, own: readonly Token[], cols: number,
   visit: (b: Body, tokens: readonly Token[], see: See) => void,
 ): void {
   const { size } = spec[side === "q" ? "query" : "key"];
-  const pairs = <T>(passed: readonly T[], mine: readonly T[], f: (q: T, k: T) => ScalarExpr | undefined): (ScalarExpr | undefined)[][] =>
-    side === "q" ? passed.map((q) => mine.map((k) => f(q, k))) : mine.map((q) => passed.map((k) => f(q, k)));
   if (!spec.tiles) {
     b.loop(i32(0), size, cols, (body, from) => {
       const tokens = blockTokens(body, spec, side, cols, from, around);
-      const see = pairs(tokens, own, (q, k) => visible(body, spec, q, k));
+      const see = byPair(side, tokens, own, (q, k) => visible(body, spec, q, k));
       ifAny(body, see, (inner) => visit(inner, tokens, see));
     });
     return;
@@ -79,7 +119,7 @@ export function passBlocks(
   const capacity = listed * blocks;
   const bit = (r: number, c: number): number => 1 << (side === "q" ? r * own.length + c : r * cols + c);
   const all = own.every((t) => !t.exists) ? i32(2 ** (own.length * cols) - 1) : undefined;
-  const every = all ?? b.let(gather(pairs(Array.from({ length: cols }, () => undefined), own, (q, k) => (side === "q" ? k : q)?.exists), bit), "every");
+  const every = all ?? b.let(gather(byPair(side, Array.from({ length: cols }, () => own[0] as Token), own, (q, k) => (side === "q" ? k : q).exists), bit), "every");
   const tiles = b.let(ceilDiv(size, tileTokens), "tiles");
   const lastTile = b.let(add(tiles, i32(-1)), "last");
   const lastBlock = b.let(add(ceilDiv(size, cols), i32(-1)), "last");
@@ -109,7 +149,7 @@ export function passBlocks(
         const at = { ...around, [spec[side === "q" ? "query" : "key"].name]: body.let(max(i32(0), min(index, add(size, i32(-1)))), "edge") };
         return { at, exists: body.let(lt(index, size), "exists"), attrs: loadAttrs(body, spec, side, at, [spec.mask]) };
       });
-      const seen = body.let(gather(pairs(tokens, own, (q, k) => visible(body, spec, q, k)), bit), "seen");
+      const seen = body.let(gather(byPair(side, tokens, own, (q, k) => visible(body, spec, q, k)), bit), "seen");
       const at = body.let(held(count, capacity - 1), "at");
       body.astore(list, at, block);
       body.astore(bits, at, seen);

@@ -111,12 +111,13 @@ export class Body {
     this.stmts.push({ kind: "store", to: operand, index, value });
   }
 
-  aload(array: string, index: ScalarExpr): ScalarExpr {
+  /** `uniform`: one index for all lanes, in uniform control flow; the value is uniform, too. */
+  aload(array: string, index: ScalarExpr, uniform = false): ScalarExpr {
     const arr = this.parts.arrays.find((a) => a.name === array);
     if (!arr) throw new Error(`no array ${array}`);
     const n = this.parts.fresh("s");
     this.#bind(n);
-    this.stmts.push({ kind: "aload", name: n, from: array, index });
+    this.stmts.push({ kind: "aload", name: n, from: array, index, ...(uniform ? { uniform } : {}) });
     return ref(n, arr.dtype);
   }
 

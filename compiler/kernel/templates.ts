@@ -45,6 +45,8 @@ export interface AttendSpec {
   readonly q: PointFn; // outer, group, query, width
   readonly k: PointFn; // outer, key, width
   readonly v: PointFn; // outer, key, value
+  /** The gradient of the result, in backward kernels. */
+  readonly dout?: PointFn; // outer, group, query, value
   /** Predicate and score with attrs still as `attr` leaves and the logit as the name `s`. */
   readonly mask?: ScalarExpr;
   readonly score?: ScalarExpr;
