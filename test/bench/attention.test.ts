@@ -52,7 +52,7 @@ describe("memory of attention: 4 heads of 64, forward and backward", () => {
     pool.destroy();
     states.destroy();
     stager.destroy();
-  }, 120_000);
+  }, 300_000);
 });
 
 describe("the ruler", () => {

@@ -79,7 +79,7 @@ describe.each([software, guaranteed])("attention for $name: forward and gradient
     expect(some.length).toBe(names.length);
     const wrong = await Promise.all(some.map(async (c) => [c.what, await wrongOnGpu(c, target, host, { backward })]));
     expect(wrong.filter(([, why]) => why !== undefined)).toEqual([]);
-  }, 120_000);
+  }, 300_000);
 
   it("two runs give the same bits, and a new length makes no new pipeline", async () => {
     const c: AttentionCase = { what: "lengths", batch: 1, heads: 2, group: 2, t: 0, width: 16, mask: packed };
@@ -96,5 +96,5 @@ describe.each([software, guaranteed])("attention for $name: forward and gradient
     expect(results.size).toBe(4);
     expect(run.cache.size).toBe(made);
     run.destroy();
-  }, 120_000);
+  }, 300_000);
 });
