@@ -25,11 +25,11 @@ describe("random masks", () => {
 
   it("attention on the adapter is that of the interpreter, with its gradients", async () => {
     const { host } = await gpu();
-    const cases = [...Array.from({ length: 6 }, (_, i) => ({ seed: 100 + i, together: i < 2 ? 1 : 4, target: software })), ...Array.from({ length: 7 }, (_, i) => ({ seed: 200 + i, together: i < 3 ? 1 : 4, target: guaranteed }))];
+    const cases = [...Array.from({ length: 4 }, (_, i) => ({ seed: 100 + i, together: i < 2 ? 1 : 4, target: software })), ...Array.from({ length: 5 }, (_, i) => ({ seed: 200 + i, together: i < 2 ? 1 : 4, target: guaranteed }))];
     const outcomes = await inFlight(cases, 4, (c) => tryCase(c.seed, c.together, c.target, host));
     expect(outcomes.filter((o) => o.wrong !== undefined).map((o) => `${o.wrong}: ${o.text}`)).toEqual([]);
     const { predicates, pairs, seen, blind, empty, full, mixed } = total(outcomes);
-    expect(predicates).toBe(37);
+    expect(predicates).toBe(24);
     expect(seen / pairs).toBeGreaterThan(0.1);
     expect(seen / pairs).toBeLessThan(0.9);
     // Every way through the kernels is taken.
