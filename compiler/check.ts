@@ -32,6 +32,7 @@ export function checkFile(source: Source, loader: Loader): CheckResult {
     if (f.library && f !== root) continue;
     for (const d of f.module.decls) checkAlone(cx, d, f.scope);
   }
+  const unread = cx.diagnostics().some((d) => d.code.startsWith("E01"));
   const models: Model[] = [];
   const declared = modelsOf(files.all);
   for (const d of root.module.decls) {
@@ -46,7 +47,8 @@ export function checkFile(source: Source, loader: Loader): CheckResult {
     }, declared.map((m) => m.decl.name.text));
     const model = plan && buildModel(cx, plan);
     if (!model) continue;
-    cx.bag.addAll(maskDiagnostics(model));
+    // Where text was left out, the mask is not the one that was meant.
+    if (!unread) cx.bag.addAll(maskDiagnostics(model));
     models.push(model);
   }
   return { models, diagnostics: cx.diagnostics(), notBuilt: cx.notBuilt.sorted() };

@@ -137,7 +137,7 @@ class Reader {
         });
       }
       return this.expected("E0112", `expected the end of the line before ${describe(found)}`, at, {
-        help: "a line holds one statement; `;` separates two",
+        help: otherwise(found, previous) ?? "a line holds one statement; `;` separates two",
       });
     }
     if (rule === "members" && found?.tokenType === t.Let) {
@@ -158,7 +158,7 @@ class Reader {
     }
     if (previous !== undefined && !startsAfter(previous)) {
       return this.expected("E0112", `expected the end of the line before ${describe(found)}`, at, {
-        help: "a line holds one statement; `;` separates two",
+        help: otherwise(found, previous) ?? "a line holds one statement; `;` separates two",
       });
     }
     return this.expected("E0108", `expected a declaration, such as \`layer\` or \`model\`, found ${describe(found)}`, at);
@@ -374,6 +374,17 @@ export function describe(token: IToken | undefined): string {
   if (token === undefined || Number.isNaN(token.startOffset)) return "the end of the file";
   if (token.tokenType === t.Newline) return "the end of the line";
   return `\`${token.image}\``;
+}
+
+/** What a word or sign of other languages is here, where one stands between two values. */
+function otherwise(found: IToken | undefined, previous: IToken): string | undefined {
+  if (found === undefined) return undefined;
+  if (found.image === "and") return "`&` joins two conditions";
+  if (found.image === "or") return "`|` joins two conditions";
+  if (found.image === "=") return "`==` compares two values";
+  if (previous.image === "not") return "`!` turns a condition round: `!within(image)`";
+  if (previous.image === "if") return "`when condition then a else b` chooses between two";
+  return undefined;
 }
 
 function startsAfter(previous: IToken): boolean {

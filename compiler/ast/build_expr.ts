@@ -97,6 +97,8 @@ function comparison(b: Building, at: CstNode, near: Span): Expr {
     b.bag.report("E0109", "comparisons cannot be chained", tokenSpan(b.source.path, second), {
       help: "join two comparisons with `&`, as in `a < b & b < c`",
     });
+    // Nothing is known of what was meant: a hole, so that nothing more is said of it.
+    return missing(spanAt(b, at, near));
   }
   return chain(b, at, near);
 }

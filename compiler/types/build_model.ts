@@ -284,7 +284,11 @@ function predicateOf<K extends "mask" | "score">(cx: Context, b: Binding | undef
   if (!entry) return null;
   if (entry.span) cx.seen.add(entry.span);
   const v = coerce(cx, entry.value(), { name: kind, kind, span: b.name.span }, b.value.span, "the model");
-  if (v.kind !== kind) return null;
+  if (v.kind !== kind) {
+    // Said here; the layers that are given it say no more.
+    env.scope.entries.set(kind, { ...entry, value: () => poison });
+    return null;
+  }
   const text = cx.text(b.value.span) ?? cx.sources.get(b.value.span.source)?.text.slice(b.value.span.start, b.value.span.end).replace(/\s+/g, " ") ?? kind;
   return { ...v, text, span: b.value.span } as K extends "mask" ? MaskValue : ScoreValue;
 }

@@ -164,7 +164,7 @@ export function coerce(cx: Context, v: Value, w: Wanted, at: Span, callee: strin
 }
 
 function wrong(cx: Context, v: Value, words: string, w: Wanted, at: Span, callee: string): Value {
-  return cx.report("E0202", `\`${w.name}\` of \`${callee}\` is ${words}, and this is ${describe(v)}`, at, {
+  return cx.report("E0202", `\`${w.name}\` of ${callee === "the model" ? callee : `\`${callee}\``} is ${words}, and this is ${describe(v)}`, at, {
     label: describe(v), also: w.span ? [{ span: w.span, text: `${words} is asked for here` }] : [],
   });
 }

@@ -281,6 +281,11 @@ function indexValue(cx: Context, target: Value, items: readonly Expr[], at: Span
   const all: readonly Value[] = target.kind === "layer" ? (target.form.kind === "sequence" ? target.form.layers : []) : target.items;
   const v = evaluate(cx, first, { ...inner(env), wants: "int" });
   const dim = sizeOf(v);
+  if (!dim && v.kind === "scalar") {
+    return cx.report("E0224", `an entry is chosen while the model is built, and ${cx.quote(first.span, "this")} is known only for a pair of tokens`, first.span, {
+      help: `go over the list: \`any(0..count(list), i => ${cx.text(first.span) ?? "head"} == i & … list[i] …)\``,
+    });
+  }
   if (!dim) return v.kind === "poison" ? poison : cx.report("E0202", `an entry is chosen by a whole number, and this is ${describe(v)}`, first.span);
   const n = dimValue(dim);
   const item = all[n ?? 0];

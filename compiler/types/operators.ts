@@ -155,6 +155,8 @@ function scalarBinary(cx: Context, op: BinaryOp, opSpan: Span, a: Operand, b: Op
     x = S.unary("to_f32", x);
     y = S.unary("to_f32", y);
   }
+  const strange = unlike(cx, op, opSpan, a, b) ?? tooLarge(cx, [[a, x], [b, y]]);
+  if (strange) return strange;
   const whole = x.type === "i32" && y.type === "i32";
   if ((op === "/" || op === "%") && whole && y.kind === "const" && y.value === 0) {
     return cx.report("E0239", `\`${op}\` by zero`, b.span, { label: cx.quote(b.span, "this") === "`0`" ? undefined : "this is 0" });
@@ -166,6 +168,40 @@ function scalarBinary(cx: Context, op: BinaryOp, opSpan: Span, a: Operand, b: Op
     case "%": return scalar(whole ? floorMod(x, y) : floorModFloat(x, y));
     default: return scalar(S.binary(graphOps[op], x, y));
   }
+}
+
+/** What an attribute is compared with by name, and with nothing else that has a name. */
+const named: ReadonlyMap<string, string> = new Map([["stream", "a stream"], ["task", "a task"], ["role", "`given` or `predicted`"]]);
+
+function sortOf(cx: Context, { value, span }: Operand): string | undefined {
+  if (value.kind === "stream" || value.kind === "task") return value.kind;
+  const name = cx.text(span);
+  return value.kind === "int" && (name === "given" || name === "predicted") ? "role" : undefined;
+}
+
+/** A stream, task or role beside what holds another sort of thing, or in an order: numbers to the kernel, a slip in the text. */
+function unlike(cx: Context, op: BinaryOp, opSpan: Span, a: Operand, b: Operand): Value | undefined {
+  for (const [one, other] of [[a, b], [b, a]] as const) {
+    const sort = sortOf(cx, one);
+    const expr = toScalar(other.value);
+    if (sort === undefined || expr?.kind !== "attr") continue;
+    const holds = named.get(expr.name);
+    const help = `write \`${expr.side}.${sort} == ${cx.text(one.span) ?? "…"}\``;
+    if (expr.name !== sort) {
+      return cx.report("E0202", `${cx.quote(other.span, "this")} is ${holds ?? "a number"}, and ${cx.quote(one.span, "that")} is a ${sort}`, opSpan, { help });
+    }
+    if (op !== "==" && op !== "!=") return cx.report("E0202", `\`${op}\` asks for numbers, and ${cx.quote(one.span, "this")} is a ${sort}`, opSpan, { help });
+  }
+  return undefined;
+}
+
+/** Whole numbers in masks have 32 bits. */
+function tooLarge(cx: Context, sides: readonly (readonly [Operand, ScalarExpr])[]): Value | undefined {
+  for (const [{ span }, e] of sides) {
+    if (e.kind !== "const" || e.type !== "i32" || Math.abs(e.value) <= 2147483647) continue;
+    return cx.report("E0202", "a whole number in a mask lies between -2147483647 and 2147483647", span, { label: cx.text(span) === String(e.value) ? undefined : `this is ${e.value}` });
+  }
+  return undefined;
 }
 
 // ---------------------------------------------------------------- layers and tensors

@@ -204,14 +204,14 @@ const declWords: Record<DeclNode["kind"], string> = {
 export function describe(v: Value): string {
   switch (v.kind) {
     case "int": return "a whole number";
-    case "float": return "a number";
+    case "float": return "a number with a fraction";
     case "bool": return "a truth value";
     case "string": return "a string";
     case "axis": return "an axis";
     case "init": return "an initialiser";
     case "attribute": return "a token attribute";
     case "subject": return v.side === "token" ? "the token" : "a token of the mask";
-    case "scalar": return "a value of the mask";
+    case "scalar": return v.expr.type === "bool" ? "a condition" : "a number made of tokens";
     case "weight": return "a weight";
     case "builtin": return "a built-in function";
     case "decl": return `a ${declWords[v.decl.kind]} that takes arguments`;

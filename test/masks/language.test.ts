@@ -94,7 +94,7 @@ describe("refused", () => {
   test.each([
     ["mask m(q, k) = any(3, x => q.pos == x)", "m", "E0202 `any` goes over a list, and this is a whole number @ 3"],
     ["mask m(q, k) = any([3], q.pos == 3)", "m", "E0202 `any` needs a condition on an entry @ q.pos == 3"],
-    ["mask m(q, k) = all([3], x => q.pos + x)", "m", "E0202 `all` needs a condition, and this is a value of the mask @ q.pos + x"],
+    ["mask m(q, k) = all([3], x => q.pos + x)", "m", "E0202 `all` needs a condition, and this is a number made of tokens @ q.pos + x"],
     ["mask m(q, k) = when q.pos == 0 then [1] else causal", "m", "E0202 `when` over tokens gives conditions or numbers, and this is a list @ [1]"],
     ["mask m(q, k) = when q.pos == 0 then 1 else causal", "m", "E0219 one branch is a condition and the other a number @ when q.pos == 0 then 1 else causal"],
     ["mask up_to(a: attribute)(q, k) = k.a <= q.a", "up_to(turns)", "E0221 tokens have no attribute `turns` @ turns"],
