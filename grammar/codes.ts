@@ -70,6 +70,7 @@ export const codes = {
   E0239: { title: "division by zero in a mask", severity: "error" },
   E0245: { title: "a stream stands beside the sequence and in it", severity: "error" },
   E0246: { title: "attention over what is no row of tokens", severity: "error" },
+  E0247: { title: "a mask, score or formula is too large", severity: "error" },
   E0301: { title: "a stream is predicted without a head", severity: "error" },
   E0302: { title: "a stream is predicted without a loss", severity: "error" },
   E0303: { title: "a stream is predicted without a sampler", severity: "error" },

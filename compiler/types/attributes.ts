@@ -15,6 +15,7 @@ import { asWhole } from "../scalar/whole.ts";
 import { newScope } from "./calls.ts";
 import type { Context } from "./context.ts";
 import { toScalar } from "./operators.ts";
+import { notTooLarge } from "./too_large.ts";
 import type { Env, Value } from "./values.ts";
 import { describe, poison } from "./values.ts";
 
@@ -130,7 +131,7 @@ export function declareFormula(cx: Context, m: AttributeMember, env: Env): void 
 function formulaOf(cx: Context, name: string, body: Expr, env: Env): ScalarExpr | undefined {
   const scope = newScope(env.scope);
   scope.set("token", { kind: "subject", side: "q" }, null, "let");
-  const v = cx.evaluate.expr(cx, body, { ...env, scope });
+  const v = notTooLarge(cx, `the formula of attribute \`${name}\``, body, cx.evaluate.expr(cx, body, { ...env, scope }), body.span);
   if (v.kind === "poison") return undefined;
   const e = toScalar(v);
   const whole = e && (e.type === "i32" || e.type === "bool");

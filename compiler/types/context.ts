@@ -108,6 +108,8 @@ export class Context {
   pair: "mask" | Map<string, ScoreTable> | null = null;
   /** Declarations with errors of their own; they are made, but not applied. */
   readonly broken = new Set<object>();
+  /** Declarations whose value was too large to go on with; said once, and not made again. */
+  readonly outgrown = new Set<object>();
   /** Entries of scopes that were looked at, for unused members. */
   readonly seen = new Set<Span>();
 

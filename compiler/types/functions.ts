@@ -13,6 +13,7 @@ import type { Context } from "./context.ts";
 import { toScalar } from "./operators.ts";
 import { bind } from "./scope.ts";
 import { tableAxes } from "./score_tables.ts";
+import { notTooLarge } from "./too_large.ts";
 import type { Env, Scope, ScoreTable, Value } from "./values.ts";
 import { describe, poison, scalar } from "./values.ts";
 
@@ -24,7 +25,7 @@ const calleeOf = (cx: Context, decl: { name: Ident; params: FnDecl["params"] }):
 
 export function callFunction(cx: Context, decl: FnDecl, home: Scope, args: readonly Arg[], at: Span, env: Env): Value {
   if (cx.frames.length > MAX_DEPTH) return cx.report("E0223", `function \`${decl.name.text}\` calls itself without end`, at);
-  if (cx.broken.has(decl)) return cx.broke();
+  if (cx.broken.has(decl) || cx.outgrown.has(decl)) return cx.broke();
   const scope = newScope(home, true);
   return cx.within(`function \`${decl.name.text}\``, at, () => {
     const bound = bindParameters(cx, calleeOf(cx, decl), decl.params.map(wantedOf), args, at, env, scope, env.path);
@@ -32,7 +33,8 @@ export function callFunction(cx: Context, decl: FnDecl, home: Scope, args: reado
       const v = bound.get(p.name.text)?.value;
       if (p.axes && v?.kind === "tensor" && !inputAxes(cx, p.name, p.axes, v.node, scope, at)) return poison;
     }
-    const v = cx.evaluate.expr(cx, decl.body, { scope, path: env.path, exact: false, inForward: env.inForward });
+    const made = cx.evaluate.expr(cx, decl.body, { scope, path: env.path, exact: false, inForward: env.inForward });
+    const v = notTooLarge(cx, `function \`${decl.name.text}\``, decl, made, decl.body.span);
     return joined(cx, "call", v, [{ value: v, span: decl.body.span }], at);
   });
 }
@@ -58,7 +60,7 @@ function inputAxes(cx: Context, name: Ident, axes: readonly Ident[], node: numbe
 export function makeMask(cx: Context, decl: MaskDecl, home: Scope, args: readonly Arg[], at: Span, env: Env): Value {
   const scope = newScope(home, true);
   if (cx.frames.length > MAX_DEPTH) return cx.report("E0223", `mask \`${decl.name.text}\` contains itself without end`, at);
-  if (cx.broken.has(decl) && !cx.alone) return cx.broke();
+  if (cx.outgrown.has(decl) || (cx.broken.has(decl) && !cx.alone)) return cx.broke();
   return cx.within(`mask \`${decl.name.text}\``, at, () => {
     bindParameters(cx, calleeOf(cx, decl), decl.params.map(wantedOf), args, at, env, scope, env.path);
     return maskBody(cx, decl, scope, at);
@@ -76,7 +78,8 @@ export function maskBody(cx: Context, decl: MaskDecl, scope: Scope, at: Span): V
   const extra = decl.subjects[2];
   if (extra) return cx.report("E0210", "a mask is about two tokens", extra.span);
   setInfo(scope);
-  const v = onPair(cx, "mask", () => cx.evaluate.expr(cx, decl.body, { scope, path: "", exact: false, inForward: false }));
+  const made = onPair(cx, "mask", () => cx.evaluate.expr(cx, decl.body, { scope, path: "", exact: false, inForward: false }));
+  const v = notTooLarge(cx, `mask \`${decl.name.text}\``, decl, made, decl.body.span);
   const body = [{ value: v, span: decl.body.span }];
   if (v.kind === "mask") return joined(cx, "call", { ...v, text: cx.text(at) ?? decl.name.text }, body, at);
   if (v.kind === "poison") return poison;
@@ -92,7 +95,7 @@ export function maskBody(cx: Context, decl: MaskDecl, scope: Scope, at: Span): V
 export function makeScore(cx: Context, decl: ScoreDecl, home: Scope, args: readonly Arg[], at: Span, env: Env): Value {
   const scope = newScope(home, true);
   if (cx.frames.length > MAX_DEPTH) return cx.report("E0223", `score \`${decl.name.text}\` contains itself without end`, at);
-  if (cx.broken.has(decl) && !cx.alone) return cx.broke();
+  if (cx.outgrown.has(decl) || (cx.broken.has(decl) && !cx.alone)) return cx.broke();
   return cx.within(`score \`${decl.name.text}\``, at, () => {
     bindParameters(cx, calleeOf(cx, decl), decl.params.map(wantedOf), args, at, env, scope, env.path);
     for (const p of decl.params) {
@@ -111,7 +114,8 @@ export function scoreBody(cx: Context, decl: ScoreDecl, scope: Scope, at: Span):
   setInfo(scope);
   // A score inside another may be given what that one reads.
   const tables = new Map<string, ScoreTable>(cx.pair instanceof Map ? cx.pair : []);
-  const v = onPair(cx, tables, () => cx.evaluate.expr(cx, decl.body, { scope, path: "", exact: false, inForward: false }));
+  const made = onPair(cx, tables, () => cx.evaluate.expr(cx, decl.body, { scope, path: "", exact: false, inForward: false }));
+  const v = notTooLarge(cx, `score \`${decl.name.text}\``, decl, made, decl.body.span);
   if (v.kind === "poison") return poison;
   if (v.kind === "score") return v;
   const expr = toScalar(v);

@@ -110,6 +110,26 @@ describe("refused", () => {
     expect(lines(check(text), text).map((l) => (message.includes(" @ ") ? l : l.replace(/ @ .*$/s, ""))).filter((l) => !l.startsWith("W"))).toContain(message);
   });
 
+  const doubled = (kind: string, n: number, of: (before: string) => string): string => [`${kind} ${of("")}`, ...Array.from({ length: n }, (_, i) => `${kind} ${of(String(i))}`)].join("\n");
+  const step = (b: string): string => (b === "" ? "m0(q, k) = causal & q.row <= k.row" : `m${Number(b) + 1}(q, k) = m${b} & q.pos > ${b} | !m${b}`);
+  const sum = (b: string): string => (b === "" ? "a0: int = token.index" : `a${Number(b) + 1}: int = token.a${b} + token.a${b} * token.row`);
+
+  test.each([
+    ["masks that call each other twice", doubled("mask", 40, step), "m40", "", "mask `m11`"],
+    ["formulas that read each other twice", "mask m(q, k) = k.a40 <= q.a40", "m", doubled("attribute", 40, sum), "the formula of attribute `a13`"],
+    ["lists within lists", "mask m(q, k) = any(0..200, a => any(0..100, b => q.pos == k.pos + a * b))", "m", "", "`any`"],
+  ])("what grows too large is said once: %s", (_, declared, mask, members, what) => {
+    const found = check(spec(declared, mask, undefined, members)).diagnostics.filter((d) => d.code === "E0247");
+    expect(found.map((d) => d.message.replace(/ has .*/, ""))).toEqual([what]);
+  });
+
+  test("a long range is counted, and not gone over", () => {
+    const far = (mask: string): string[] => lines(check(spec(`mask m(q, k) = ${mask}`, "m")), spec("", "")).filter((l) => !l.startsWith("W"));
+    expect(far("k.pos <= q.pos & count(0..20000) == 20000")).toEqual([]);
+    expect(far("any(0..1000, x => k.pos == q.pos - x)")).toEqual([]);
+    expect(far("any(0..1001, x => k.pos == q.pos - x)")).toEqual([expect.stringMatching(/^E0319 `any` goes over at most 1000 entries, and this range has 1001/)]);
+  });
+
   test("a name of the library that needs a `use` is told of, with a slip too", () => {
     const help = (mask: string): string | undefined => check(spec("", mask)).diagnostics.find((d) => d.code === "E0201")?.help;
     expect(help("natten(image, 3)")).toBe("the library has it: `use std.masks { natten }` at the top of the file");
