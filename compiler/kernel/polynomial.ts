@@ -76,16 +76,16 @@ export function replaced(a: Poly, name: string, by: Poly): Poly {
   return out;
 }
 
-/** Divides out the greatest common factor of all but the constant term, which is rounded down (a sum of whole numbers that is at
- *  least -c / f is at least the next whole number), and the atoms that every term has, if `divisible` lets them go. */
-export function primitive(a: Poly, divisible: (name: string) => boolean): Poly {
+/** Divides out the greatest common factor and the atoms that every term has, if `divisible` lets them go. `tight`: the factor of all
+ *  but the constant term, which is rounded down (a sum of whole numbers that is at least -c / f is at least the next whole number). */
+export function primitive(a: Poly, divisible: (name: string) => boolean, tight = false): Poly {
   const terms = [...a.values()];
   const first = terms[0];
   if (!first) return a;
   let common = first.atoms.filter(divisible);
   let factor = 0;
   for (const m of terms) {
-    if (m.atoms.length > 0 || terms.length === 1) factor = gcd(factor, Math.abs(m.coef));
+    if (!tight || m.atoms.length > 0 || terms.length === 1) factor = gcd(factor, Math.abs(m.coef));
     const kept: string[] = [];
     const left = [...m.atoms];
     for (const x of common) {

@@ -28,6 +28,7 @@ const widest = 5;
 export class Prover {
   readonly #atoms: ReadonlyMap<string, AtomFacts>;
   readonly #ranks = new Map<string, number>();
+  #tight = false;
   #budget = 0;
   /** Atoms that the guards make at least 1. */
   #positive: string[] = [];
@@ -69,9 +70,13 @@ export class Prover {
   }
 
   #proveOne(goal: Poly, guards: readonly Poly[], budget: number, detours: boolean): boolean {
-    // First only along steps that make the goal simpler: most goals fall at once, and detours cost the whole budget.
-    this.#budget = budget;
-    if (this.#search(goal, guards, depthLimit, new Set(), false)) return true;
+    // First only along steps that make the goal simpler: most goals fall at once, and detours cost the whole budget. A goal that is
+    // rounded to whole numbers says more, but meets other facts: both forms are tried.
+    for (const tight of [false, true]) {
+      this.#tight = tight;
+      this.#budget = budget;
+      if (this.#search(goal, guards, depthLimit, new Set(), false)) return true;
+    }
     this.#budget = budget / 5;
     return detours && this.#search(goal, guards, depthLimit, new Set(), true);
   }
@@ -121,7 +126,7 @@ export class Prover {
   }
 
   #searchFrom(raw: Poly, guards: readonly Poly[], depth: number, seen: Set<string>, detours: boolean): boolean {
-    const p = primitive(raw, (a) => this.nonneg(a));
+    const p = primitive(raw, (a) => this.nonneg(a), this.#tight);
     const value = valueOf(p);
     // -x is no simpler goal than -1: a guard that leaves x only zero says it as it stands.
     if (value !== undefined) return value >= 0 || (valueOf(raw) === undefined && this.#facts(raw, guards).some((f) => polyText(f) === polyText(raw)));

@@ -24,7 +24,8 @@ const LENGTHS = { batch: 1, t: 2, s: 16, spare: 0 };
 beforeAll(async () => {
   const loader = {
     load: (module: string) => {
-      const source = makeSource(`stdlib/${module.slice(4)}.heddle`, readFileSync(path.join(root, "stdlib", `${module.slice(4)}.heddle`), "utf8"));
+      const file = `stdlib/${module.slice(4).replaceAll(".", "/")}.heddle`;
+      const source = makeSource(file, readFileSync(path.join(root, file), "utf8"));
       sources.set(source.path, source);
       return source;
     },
