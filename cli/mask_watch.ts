@@ -11,6 +11,8 @@ export class MaskWatch {
   readonly #open: ReadonlySet<string>;
   readonly #longest = new Map<string, number>();
   readonly #said = new Set<string>();
+  /** Samples looked at so far: few, whatever the length of the run. */
+  looked = 0;
 
   constructor(model: Model) {
     this.#model = model;
@@ -25,6 +27,7 @@ export class MaskWatch {
     }
     for (const [task, s] of longest) this.#longest.set(task, s.count);
     if (longest.size === 0) return [];
+    this.looked += longest.size;
     return checkBatch(this.#model, [...longest.values()]).filter((d) => {
       const at = d.labels.find((l) => l.primary)?.span;
       const key = `${d.code} ${at?.source}:${at?.start}`;

@@ -96,3 +96,23 @@ test("tokens of the runtime's tables are found again in the task, whatever was d
   expect(items(sample(m, "answer", { ask: 2, reply: 3 }, new Set([1, 2, 3])))).toBe("04445");
   expect(items(sample(m, "answer", { ask: 0, reply: 1 }))).toBe("0245");
 });
+
+test("a run looks at the first sample of a task and at longer ones, and at no other", () => {
+  const m = model(spec(far));
+  const watch = new MaskWatch(m);
+  watch.look([sample(m, "write", { reply: 20 }), sample(m, "write", { reply: 30 }), sample(m, "write", { reply: 25 })]);
+  expect(watch.looked).toBe(1);
+  for (let step = 0; step < 5; step++) watch.look([sample(m, "write", { reply: 30 }), sample(m, "write", { reply: 12 })]);
+  expect(watch.looked).toBe(1);
+  watch.look([sample(m, "write", { reply: 31 })]);
+  expect(watch.looked).toBe(2);
+});
+
+test("of several samples that show a leak, the first is the witness", () => {
+  const m = model(spec("k.pos <= q.pos | k.pos == q.pos + 1 & q.pos >= 300"));
+  const [early, late] = [sample(m, "answer", { ask: 5, reply: 320 }), sample(m, "answer", { ask: 250, reply: 60 })];
+  const said = (...tables: Sequence[]): string[] => checkBatch(m, tables).map((d) => d.message);
+  expect(said(early)).not.toEqual(said(late));
+  expect(said(early, late)).toEqual(said(early));
+  expect(said(late, early)).toEqual(said(late));
+});
