@@ -13,6 +13,7 @@ import type { Context } from "./context.ts";
 import { toScalar } from "./operators.ts";
 import { bind } from "./scope.ts";
 import { tableAxes } from "./score_tables.ts";
+import { bindAxes } from "./tensors.ts";
 import { notTooLarge } from "./too_large.ts";
 import type { Env, Scope, ScoreTable, Value } from "./values.ts";
 import { describe, poison, scalar } from "./values.ts";
@@ -31,30 +32,12 @@ export function callFunction(cx: Context, decl: FnDecl, home: Scope, args: reado
     const bound = bindParameters(cx, calleeOf(cx, decl), decl.params.map(wantedOf), args, at, env, scope, env.path);
     for (const p of decl.params) {
       const v = bound.get(p.name.text)?.value;
-      if (p.axes && v?.kind === "tensor" && !inputAxes(cx, p.name, p.axes, v.node, scope, at)) return poison;
+      if (p.axes && v?.kind === "tensor" && !bindAxes(cx, p.name, p.axes, cx.run?.builder.type(v.node).axes ?? [], scope, at)) return poison;
     }
     const made = cx.evaluate.expr(cx, decl.body, { scope, path: env.path, exact: false, inForward: env.inForward });
     const v = notTooLarge(cx, `function \`${decl.name.text}\``, decl, made, decl.body.span);
     return joined(cx, "call", v, [{ value: v, span: decl.body.span }], at);
   });
-}
-
-/** Checks `x[t, d]` of a function and binds the axis names that are new. */
-function inputAxes(cx: Context, name: Ident, axes: readonly Ident[], node: number, scope: Scope, at: Span): boolean {
-  const has = cx.run?.builder.type(node).axes ?? [];
-  for (const a of axes) {
-    const known = scope.find(a.text)?.value();
-    const wanted = known?.kind === "axis" ? known.name : a.text;
-    const found = has.find((x) => x.name === wanted);
-    if (!found) {
-      cx.report("E0213", `\`${name.text}\` needs axis \`${wanted}\`, which is missing here`, at, {
-        label: `its axes are ${has.map((x) => `\`${x.name}\``).join(", ")}`, also: [{ span: a.span, text: "asked for here" }],
-      });
-      return false;
-    }
-    if (known?.kind !== "axis") scope.set(a.text, { kind: "axis", name: a.text, size: found.size, span: a.span }, a.span, "axis");
-  }
-  return true;
 }
 
 export function makeMask(cx: Context, decl: MaskDecl, home: Scope, args: readonly Arg[], at: Span, env: Env): Value {

@@ -17,7 +17,7 @@ import type { BuiltinCall } from "./builtin_call.ts";
 import { bracketName, valueOf } from "./builtin_call.ts";
 import type { Context } from "./context.ts";
 import { toScalar } from "./operators.ts";
-import { axesOf, reportSizes, toNode } from "./tensors.ts";
+import { axesOf, bindAxes, reportSizes, toNode } from "./tensors.ts";
 import type { Env, Scope, ScoreTable, ScoreTables, ScoreValue, TensorValue, Value, WeightValue } from "./values.ts";
 import { describe, poison, scalar } from "./values.ts";
 
@@ -95,20 +95,7 @@ function namesIn(e: ScalarExpr): string[] {
 export function tableAxes(cx: Context, name: Ident, axes: readonly Ident[], v: Value, scope: Scope, at: Span): boolean {
   const value = isTable(v) ? v : plainTable(cx, v)?.value;
   if (!value) return true;
-  const has = axesOfTable(cx, value);
-  for (const a of axes) {
-    const known = scope.find(a.text)?.value();
-    const wanted = known?.kind === "axis" ? known.name : a.text;
-    const found = has.find((x) => x.name === wanted);
-    if (!found) {
-      cx.report("E0213", `\`${name.text}\` needs axis \`${wanted}\`, which is missing here`, at, {
-        label: has.length === 0 ? "it has no axes" : `its axes are ${has.map((x) => `\`${x.name}\``).join(", ")}`, also: [{ span: a.span, text: "asked for here" }],
-      });
-      return false;
-    }
-    if (known?.kind !== "axis") scope.set(a.text, { kind: "axis", name: a.text, size: found.size, span: a.span }, a.span, "axis");
-  }
-  return true;
+  return bindAxes(cx, name, axes, axesOfTable(cx, value), scope, at);
 }
 
 /** The score's expression on another logit, in a score that now reads its tables too. */

@@ -4,13 +4,14 @@
 import { didYouMean } from "../../grammar/suggest.ts";
 import type { Details } from "../../grammar/diagnostic.ts";
 import type { Span } from "../../grammar/source.ts";
+import type { Ident } from "../ast/nodes.ts";
 import type { Dim } from "../dim/dim.ts";
 import { dimSub, dimText, dimValue } from "../dim/dim.ts";
 import type { InferFailure } from "../graph/builder.ts";
-import type { DType, NodeId } from "../graph/graph.ts";
+import type { Axis, DType, NodeId } from "../graph/graph.ts";
 import type { Make } from "../graph/make.ts";
 import type { Context } from "./context.ts";
-import type { Env, Value } from "./values.ts";
+import type { Env, Scope, Value } from "./values.ts";
 import { describe, poison } from "./values.ts";
 
 /** A value that stands for a tensor. */
@@ -134,4 +135,21 @@ const operandHelp = (message: string): Details => (message.includes("bool") ? { 
 function provable(a: Dim, b: Dim): boolean {
   if ((dimValue(dimSub(a, b)) ?? 0) !== 0) return true;
   return ![a, b].some((d) => d.terms.some((t) => t.vars.some((v) => v.startsWith("("))));
+}
+
+/** Checks that a value has the axes that a parameter asks for (`x[t, d]`) and binds those names that are new. False after a report. */
+export function bindAxes(cx: Context, name: Ident, wanted: readonly Ident[], has: readonly Axis[], scope: Scope, at: Span): boolean {
+  for (const a of wanted) {
+    const known = scope.find(a.text)?.value();
+    const axis = known?.kind === "axis" ? known.name : a.text;
+    const found = has.find((x) => x.name === axis);
+    if (!found) {
+      cx.report("E0213", `\`${name.text}\` needs axis \`${axis}\`, which is missing here`, at, {
+        label: has.length === 0 ? "it has no axes" : `its axes are ${has.map((x) => `\`${x.name}\``).join(", ")}`, also: [{ span: a.span, text: "asked for here" }],
+      });
+      return false;
+    }
+    if (known?.kind !== "axis") scope.set(a.text, { kind: "axis", name: a.text, size: found.size, span: a.span }, a.span, "axis");
+  }
+  return true;
 }

@@ -12,15 +12,15 @@
 // HEDDLE_ADAPTER chooses the adapter. Exit code 0; 1 if a contender failed or is wrong; 2 for a wrong option.
 // Each contender is a process of its own; the dense ones do the same work whatever the mask, and are measured with one.
 
-import { spawn } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { env, exit, stderr } from "node:process";
+import { exit, stderr } from "node:process";
 import { parseArgs } from "node:util";
 import { memory } from "./attention/memory.mjs";
 import { sources } from "./attention/problem.mjs";
 import { attentionTables, mergedCells } from "./attention/table.mjs";
 import { root } from "./peers/bundled.mjs";
+import { reportOf } from "./peers/report_of.mjs";
 
 const SCRIPTS = { heddle: "heddle.mjs", bias: "heddle.mjs", "jax-js": "jax.mjs", tfjs: "tfjs.mjs" };
 const PASSES = ["forward", "both"];
@@ -55,21 +55,8 @@ function options() {
 }
 
 /** @returns {Promise<{ name: string, adapter: string, cells: import("./attention/problem.mjs").Cell[] } | undefined>} */
-function runOne(contender, asked) {
-  return new Promise((resolve) => {
-    const script = join(import.meta.dirname, "attention", SCRIPTS[contender]);
-    const child = spawn(process.execPath, [script], { env: { ...env, BENCH_ATTENTION: JSON.stringify(asked), BENCH_BIAS: contender === "bias" ? "1" : "0" }, stdio: ["ignore", "pipe", "pipe"] });
-    let out = "", errors = "";
-    child.stdout.on("data", (chunk) => (out += chunk));
-    child.stderr.on("data", (chunk) => (errors += chunk));
-    child.on("close", (code) => {
-      const line = out.split("\n").findLast((text) => text.startsWith("{"));
-      if (code === 0 && line !== undefined) return resolve(JSON.parse(line));
-      stderr.write(`${contender} failed with exit code ${code}\n${errors}\n`);
-      resolve(undefined);
-    });
-  });
-}
+const runOne = (contender, asked) =>
+  reportOf(join(import.meta.dirname, "attention", SCRIPTS[contender]), { BENCH_ATTENTION: JSON.stringify(asked), BENCH_BIAS: contender === "bias" ? "1" : "0" }, contender);
 
 const o = options();
 const heddle = await sources();

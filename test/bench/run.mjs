@@ -8,34 +8,18 @@
 // HEDDLE_ADAPTER chooses the adapter. Exit code 0; 1 if a contender failed or is wrong; 2 for a wrong option.
 // Each contender is a process of its own that prints one line of JSON (Report in peers/contender.mjs).
 
-import { spawn } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { env, exit, stderr } from "node:process";
+import { exit, stderr } from "node:process";
 import { parseArgs } from "node:util";
+import { reportOf } from "./peers/report_of.mjs";
 import { MODELS, isRightIn, merged, table } from "./table.mjs";
 
 const CONTENDERS = {
   decoder: { heddle: "heddle.mjs", "jax-js": "peers/jax.mjs", tfjs: "peers/tfjs.mjs" },
   digits: { heddle: "digits_heddle.mjs", "jax-js": "peers/digits_jax.mjs", tfjs: "peers/digits_tfjs.mjs" },
 };
-
-/** @returns {Promise<import("./peers/contender.mjs").Report | undefined>} */
-function runOne(script, extra) {
-  return new Promise((resolve) => {
-    const child = spawn(process.execPath, [script], { env: { ...env, ...extra }, stdio: ["ignore", "pipe", "pipe"] });
-    let out = "", errors = "";
-    child.stdout.on("data", (chunk) => (out += chunk));
-    child.stderr.on("data", (chunk) => (errors += chunk));
-    child.on("close", (code) => {
-      const line = out.split("\n").findLast((text) => text.startsWith("{"));
-      if (code === 0 && line !== undefined) return resolve(JSON.parse(line));
-      stderr.write(`${script} failed with exit code ${code}\n${errors}\n`);
-      resolve(undefined);
-    });
-  });
-}
 
 function options() {
   try {
@@ -80,7 +64,7 @@ for (const model of wanted) {
   for (let round = 1; round <= Number(rounds); round++) {
     for (const name of names) {
       stderr.write(`${model}, round ${round} of ${rounds}: ${name}\n`);
-      const report = await runOne(join(import.meta.dirname, CONTENDERS[model][name]), extra);
+      const report = await reportOf(join(import.meta.dirname, CONTENDERS[model][name]), extra);
       if (report === undefined) failed = true;
       else reports.set(name, [...(reports.get(name) ?? []), report]);
     }
