@@ -34,6 +34,16 @@ export interface AttendOptions {
   readonly sink?: NodeId;
 }
 
+/** Rows in classes: what grouped products are given. */
+export interface Grouping {
+  /** Axes whose points are the rows, major first. */
+  readonly rows: readonly string[];
+  readonly classes: Dim;
+  /** i32[slot], i32[class: classes + 1]. */
+  readonly order: NodeId;
+  readonly offset: NodeId;
+}
+
 const noAttrs: None = {};
 
 export class Make {
@@ -132,6 +142,18 @@ export class Make {
   gather = (table: NodeId, axis: string, index: NodeId): NodeId => this.op("gather", [table, index], { axis });
   scatterAdd = (value: NodeId, axis: Axis, index: NodeId): NodeId => this.op("scatter_add", [value, index], { axis });
   update = (cache: NodeId, axis: string, value: NodeId, at: NodeId): NodeId => this.op("update", [cache, value, at], { axis });
+  /** The places of the `choice.size` largest along `axis`, as i32[rest, choice]. */
+  topOrder = (x: NodeId, axis: string, choice: Axis): NodeId => this.op("top", [x], { axis, choice });
+  /** Groups rows, every point of the axes of `cls` (i32), by class; a class below 0 or from `classes` on is nowhere. */
+  groupBy = (cls: NodeId, classes: Dim, rows: readonly string[] = this.type(cls).axes.map((a) => a.name)): Grouping => ({
+    rows, classes, order: this.op("group_order", [cls], { rows, classes, slot: "slot" }), offset: this.op("group_offset", [cls], { rows, classes, axis: "class" }),
+  });
+  groupPlace = (cls: NodeId, g: Grouping): NodeId => this.op("group_place", [cls], { rows: g.rows, classes: g.classes });
+  /** Each row times the matrix of its class: w has the axis `classes`. */
+  groupedDot = (x: NodeId, w: NodeId, g: Grouping, classes: string, ...axes: readonly string[]): NodeId =>
+    this.op("grouped_dot", [x, w, g.order, g.offset], { rows: g.rows, classes, axes });
+  groupedSum = (value: NodeId, g: Grouping, classes: string): NodeId =>
+    this.op("grouped_sum", [value, g.order, g.offset], { rows: g.rows, classes: { name: classes, size: g.classes } });
   rope = (x: NodeId, axis: string, pos: NodeId, base = 10000, inverse = false): NodeId => this.op("rope", [x, pos], { axis, base, inverse });
 
   attend(q: NodeId, k: NodeId, v: NodeId, o: AttendOptions): NodeId {

@@ -38,6 +38,12 @@ export interface AttendAttrs {
   readonly keyAttrs: readonly string[];
 }
 
+/** Rows are every point of the axes `rows`, counted major first; a class outside 0 .. classes - 1 is nowhere. */
+export interface GroupAttrs {
+  readonly rows: readonly string[];
+  readonly classes: Dim;
+}
+
 /** Axes named in attrs are names; `args` order is given in the comment. */
 export interface OpAttrs {
   // leaves
@@ -69,6 +75,15 @@ export interface OpAttrs {
   gather: { readonly axis: string }; // (table[axis, rest], index i32) -> index axes and rest; out-of-range indices are a bug of the caller
   scatter_add: { readonly axis: Axis }; // (value[index axes, rest], index i32) -> [axis, rest]; deterministic
   update: { readonly axis: string }; // (cache, value, at i32): cache with value written along axis from `at` on
+  top: { readonly axis: string; readonly choice: Axis }; // (x[axis, rest]) -> i32[rest, choice]: places of the largest, largest first, first of equals
+  // group-by: rows sorted by class, stable; rows that are nowhere come last
+  group_order: GroupAttrs & { readonly slot: string }; // (class i32[rows]) -> i32[slot: number of rows]: the row in each slot
+  group_place: GroupAttrs; // (class i32[rows]) -> i32[rows]: the slot of each row
+  group_offset: GroupAttrs & { readonly axis: string }; // (class i32[rows]) -> i32[axis: classes + 1]: first slot of each class, then how many rows are somewhere
+  // products of rows with the matrix of their class. order and offset are those of one group-by; x may lack some of `rows`
+  grouped_dot: { readonly rows: readonly string[]; readonly classes: string; readonly axes: readonly string[] }; // (x, w[classes, axes, rest], order, offset) -> [rows, rest of x, rest of w]: sum over axes; 0 for rows nowhere
+  grouped_dw: { readonly rows: readonly string[]; readonly classes: Axis; readonly first: number; readonly axes: readonly string[] }; // (x, dy, order, offset) -> [classes, rest]: for class first + i, sum of x*dy over its rows and over axes; axes of both that are not summed stay aligned
+  grouped_sum: { readonly rows: readonly string[]; readonly classes: Axis }; // (value[rows, rest], order, offset) -> [classes, rest]: sum over the rows of each class
   // positions: rotates pairs (i, i + width/2) of `axis` by pos * base^(-2i/width)
   rope: { readonly axis: string; readonly base: number; readonly inverse: boolean }; // (x, pos f32)
   // attention: args are q, k, v, attributes of the query, of the key, tables, sink. One kernel makes `attend` and `attend_lse` together.

@@ -140,7 +140,7 @@ function standIn(cx: Context, p: Param, scope: Scope, flag: boolean, builder: Gr
       case "mask": return { kind: "mask", expr: S.name(name, "bool"), text: name, span: at };
       case "score": return { kind: "score", expr: S.name(name, "f32"), text: name, span: at };
       case "layer": return { kind: "layer", form: { kind: "unknown" }, span: at };
-      case "route": case "router": return { kind: "route", learned: false, branches: [] };
+      case "route": case "router": return { kind: "route", form: { kind: "unknown" }, span: at };
       case "stream": return someStream(name, at);
       case "process": return { kind: "process", name };
       case "attribute": return { kind: "attribute", name };

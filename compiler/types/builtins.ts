@@ -299,7 +299,7 @@ export const primitives: Readonly<Record<string, Primitive>> = {
     run: (call) => {
       const route = valueOf(call, "route");
       const layer = valueOf(call, "layer");
-      if (route.kind === "route" && route.branches.length === 1 && route.branches[0] === "shared") return layer;
+      if (route.kind === "route" && route.form.kind === "shared") return layer;
       if (route.kind !== "route" && route.kind !== "poison") return call.cx.report("E0202", `\`routed\` needs a route, and this is ${describe(route)}`, call.args.get("route")?.value.span ?? call.expr.span);
       if (!call.cx.alone && route.kind === "route") call.cx.later("E0401", "routed layers check, but they are not built yet", call.expr.span);
       if (layer.kind === "layer" || layer.kind === "poison") return layer;
@@ -353,7 +353,7 @@ export const constants: readonly (readonly [string, Value])[] = [
   ["token", { kind: "subject", side: "token" }],
   ["given", int(dimConst(0))],
   ["predicted", int(dimConst(1))],
-  ["shared", { kind: "route", learned: false, branches: ["shared"] }],
+  ["shared", { kind: "route", form: { kind: "shared" }, span: null }],
   ["pi", float(Math.PI)],
 ];
 

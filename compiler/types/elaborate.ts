@@ -141,7 +141,7 @@ function whenValue(cx: Context, e: WhenExpr, env: Env): Value {
 
 export function byValue(cx: Context, branches: readonly string[], at: Span): Value {
   cx.later("E0401", "routes check, but they are not built yet", at);
-  return { kind: "route", learned: false, branches: [...new Set(branches)] };
+  return { kind: "route", form: { kind: "unknown" }, span: at };
 }
 
 function stackValue(cx: Context, e: StackExpr, env: Env): Value {

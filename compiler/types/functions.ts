@@ -135,7 +135,7 @@ export function makeOther(cx: Context, decl: RouterDecl | RouteDecl | ProcessDec
     if (decl.kind === "route") return cx.evaluate.expr(cx, decl.body, { scope, path: env.path, exact: false, inForward: false });
     if (decl.kind === "router") {
       cx.later("E0401", `router \`${name}\` checks, but routers are not built yet`, at);
-      return { kind: "route", learned: true, branches: [] };
+      return { kind: "route", form: { kind: "unknown" }, span: at };
     }
     cx.later("E0402", `process \`${name}\` checks, but processes of one's own are not built yet`, at, { help: "`diffusion` and `flow` are built" });
     return { kind: "process", name };

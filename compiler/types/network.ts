@@ -2,6 +2,7 @@
 // In: a Model, a builder, and leaves for what the spec leaves implicit (weights, token attributes, noise levels, caches).
 // Out: embed, body and head as functions from node to node. Extra axes such as `batch` pass through by name.
 
+import type { Span } from "../../grammar/source.ts";
 import type { Dim } from "../dim/dim.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
 import type { Axis, NodeId } from "../graph/graph.ts";
@@ -16,7 +17,38 @@ export interface AttendInputs {
   readonly keyAttribute?: (name: string) => NodeId;
 }
 
+/** One routed layer as it was applied: what metrics, balancing and `explain routing` read. Rows are [.., t] and, for a router, a choice axis. */
+export interface RoutingNote {
+  /** The routed layer: `body[3].ffn`. */
+  readonly path: string;
+  /** Name of the route or router. */
+  readonly route: string;
+  readonly learned: boolean;
+  readonly experts: number;
+  /** Names of the branches of a route; empty for a router. */
+  readonly branches: readonly string[];
+  /** i32[rows]: expert of each row, -1 for none. */
+  readonly expert: NodeId;
+  /** i32[class: experts + 1]: offsets of the group-by, so that offset[e + 1] - offset[e] rows went to expert e. */
+  readonly offset: NodeId;
+  /** f32[rows]: what each expert's result is multiplied by; absent for routes. */
+  readonly weights?: NodeId;
+  /** f32[.., t, experts]: scores that the choice was made from; absent for routes. */
+  readonly scores?: NodeId;
+  /** i32 scalar: rows that wanted an expert; those that capacity sent nowhere are the difference to offset[experts]. */
+  readonly wanted: NodeId;
+  /** Terms that the router adds to the loss: f32 scalars, weighted. */
+  readonly losses: readonly { readonly name: string; readonly node: NodeId; readonly span: Span }[];
+  /** Selection bias that is moved by load after each step, without gradient (DeepSeek-V3), at this rate. */
+  readonly bias?: { readonly parameter: Parameter; readonly rate: number };
+  /** True where which expert a token goes to depends on other tokens (expert choice, soft mixtures). */
+  readonly couples: boolean;
+  readonly span: Span;
+}
+
 export interface Leaves {
+  /** True in programs that train: capacity drops and noise is drawn there alone. */
+  readonly training?: boolean;
   /** The weight; by default a `state` node called `params/<path>`. */
   readonly parameter?: (p: Parameter) => NodeId;
   /** A token attribute, i32: on [.., t] for the query side, on [.., s] for the key side. `tokens` is the size of that axis: it says
@@ -38,6 +70,8 @@ export interface Network {
   /** `beside`: embedded rows beside the sequence, in the order of the streams. */
   body(x: NodeId, beside?: readonly NodeId[]): NodeId;
   head(stream: string, h: NodeId): NodeId;
+  /** Every routed layer applied so far, in order. */
+  routings(): readonly RoutingNote[];
 }
 
 export type ElaborateNetwork = (model: Model, builder: GraphBuilder, leaves: Leaves) => Network;

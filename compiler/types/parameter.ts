@@ -24,6 +24,14 @@ export interface Parameter {
   /** Weight decay: matrices yes; vectors, norms, biases and embeddings no. */
   readonly decay: boolean;
   readonly frozen: boolean;
+  /** Starts with the values of the parameter of this path: an expert that begins as a copy of another. */
+  readonly from?: string;
+  /** Axes that count experts of routers, outermost first; they lead `axes`. */
+  readonly experts?: readonly string[];
+  /** All experts along those axes start with the values of the first (upcycling). */
+  readonly alike?: boolean;
+  /** Moved after each step by the load of the experts at this rate, instead of by a gradient (DeepSeek-V3). */
+  readonly balance?: number;
   readonly span: Span;
 }
 

@@ -4,7 +4,7 @@
 
 import type { Span } from "../../grammar/source.ts";
 import type {
-  FnDecl, LambdaExpr, LayerDecl, MaskDecl, MethodMember, ProcessDecl, RouteDecl, RouterDecl, ScoreDecl, TokenizerDecl,
+  Expr, FnDecl, LambdaExpr, LayerDecl, MaskDecl, MethodMember, ProcessDecl, RouteDecl, RouterDecl, ScoreDecl, TokenizerDecl,
 } from "../ast/nodes.ts";
 import type { Dim } from "../dim/dim.ts";
 import { dimVar } from "../dim/dim.ts";
@@ -52,8 +52,35 @@ export interface ScoreTable {
   readonly span: Span;
 }
 export type ScoreTables = ReadonlyMap<string, ScoreTable>;
-/** `by stream { … }` or a router: not built yet, so it says only which branches there are. */
-export interface RouteValue { readonly kind: "route"; readonly learned: boolean; readonly branches: readonly string[] }
+/** Which expert a token goes to: by its attributes, or by a router. */
+export interface RouteValue { readonly kind: "route"; readonly form: RouteForm; readonly span: Span | null }
+export type RouteForm =
+  /** `shared`: one branch, no choice. */
+  | { readonly kind: "shared" }
+  /** A route parameter of a declaration that is checked alone. */
+  | { readonly kind: "unknown" }
+  /** `by stream { text -> understand; image -> generate }`: `key` is the number of the branch (i32, attributes of side q), -1 for none. */
+  | { readonly kind: "by"; readonly branches: readonly Branch[]; readonly key: ScalarExpr }
+  | RouterInstance;
+/** One branch of a route: `text -> frozen understand`, `image -> generate from understand`. */
+export interface Branch {
+  readonly name: string;
+  readonly frozen: boolean;
+  /** The branch whose initial weights it starts with. */
+  readonly from?: string;
+}
+/** A router with weights of its own: `top_experts(d, 8, 2)`. */
+export interface RouterInstance {
+  readonly kind: "router";
+  readonly decl: RouterDecl;
+  readonly path: string;
+  readonly scope: Scope;
+  /** `choose x[t, d] = …` */
+  readonly choose: MethodMember;
+  readonly losses: readonly Expr[];
+  /** The axis that counts experts; weights of routed layers lead with it. */
+  readonly experts: AxisValue;
+}
 export interface InitValue { readonly kind: "init"; readonly init: Init }
 /** `q` or `k` in a mask, `token` in a layer. */
 export interface SubjectValue { readonly kind: "subject"; readonly side: "q" | "k" | "token" }
@@ -96,6 +123,8 @@ export type LayerForm =
   | { readonly kind: "joined"; readonly op: "+" | "-" | "*"; readonly left: LayerValue; readonly right: LayerValue }
   /** `stack(n) …`, `[a, b]`: one after the other. */
   | { readonly kind: "sequence"; readonly layers: readonly LayerValue[] }
+  /** `routed(route, …)`: one layer a branch, or one for all experts of a router, whose weights lead with the axis of the experts. */
+  | { readonly kind: "routed"; readonly route: RouteValue; readonly path: string; readonly layers: readonly LayerValue[] }
   /** A layer parameter of a declaration that is checked alone: its result is not known. */
   | { readonly kind: "unknown" };
 
