@@ -91,7 +91,7 @@ export const hasErrors = (diagnostics: readonly Diagnostic[]): boolean => diagno
 export const maskWarnings: readonly Code[] = ["W0602", "W0604", "W0605", "W0606"];
 
 /** Errors about masks: the model is known all the same, and can be looked at. */
-export const maskErrors: readonly Code[] = ["E0307", "E0321", "E0322"];
+export const maskErrors: readonly Code[] = ["E0307", "E0321", "E0322", "E0323"];
 
 /**
  * The one model of a spec that a command works on; ends the command when the spec has errors. `unsaid` are warnings that do not matter

@@ -6,7 +6,7 @@ import type { Details, Diagnostic } from "../../grammar/diagnostic.ts";
 import { diagnostic, isFatal, sortDiagnostics } from "../../grammar/diagnostic.ts";
 import type { Span } from "../../grammar/source.ts";
 import type { Clause } from "../types/clause.ts";
-import type { Model } from "../types/model.ts";
+import type { Model, RoutedLayer } from "../types/model.ts";
 import type { Finding, Lone, Seen } from "./find.ts";
 import type { Never } from "./proofs.ts";
 import { proveMasks, provable } from "./proofs.ts";
@@ -56,6 +56,9 @@ const codeOf: Record<Seen["kind"], Code> = { leak: "E0321", copy: "E0322", noise
 
 function seenDiagnostic(model: Model, views: Views, f: Seen): Diagnostic {
   const { sample, way } = f;
+  const through = blamed(sample, way, f);
+  const router = through && views.steps[through.step]?.step.router;
+  if (router) return routerDiagnostic(model, views, f, router);
   const task = `in task \`${sample.task.name}\``;
   const item = sample.items[f.item];
   const [target, query, seen] = [labelOf(sample, f.target, false), labelOf(sample, f.query), labelOf(sample, f.seen)];
@@ -90,6 +93,27 @@ function alsoSeen(sample: Sample, f: Seen, at: Span): { span: Span; text: string
   const other = sample.items[sample.item[f.seen] ?? -1];
   if (!other || sample.item[f.seen] === f.item || overlaps(other.span, at)) return [];
   return [{ span: other.span, text: f.kind === "copy" ? "its clean copy" : f.kind === "noised" ? "noised in training" : "comes later" }];
+}
+
+/** An expert that chooses among all tokens tells each of them what comes later. */
+function routerDiagnostic(model: Model, views: Views, f: Seen, router: RoutedLayer): Diagnostic {
+  const { sample } = f;
+  const item = sample.items[f.item];
+  const soft = router.dispatch === "soft";
+  const text = f.kind === "leak" || f.kind === "ahead" || (item?.kind === "literal");
+  const why = soft
+    ? `every expert is given mixtures of all tokens of a sample, so the result at ${labelOf(sample, f.query)} holds some of ${labelOf(sample, f.seen)}`
+    : `an expert takes its best tokens of a whole sample, so whether it takes ${labelOf(sample, f.query)} tells of ${labelOf(sample, f.seen)}`;
+  const others = [...new Set(model.routed.filter((r) => r.couples && r.path !== router.path).map((r) => r.path))];
+  return diagnostic(f.kind === "leak" || f.kind === "copy" ? "E0323" : codeOf[f.kind], `in task \`${sample.task.name}\`, router \`${router.route}\` lets the prediction of ${labelOf(sample, f.target, false)} depend on ${f.kind === "copy" ? "its own clean copy" : f.target === f.seen ? "itself" : labelOf(sample, f.seen)}`, router.span, {
+    label: soft ? "mixes all tokens of a sample" : "each expert chooses among all tokens of a sample",
+    also: item && !overlaps(item.span, router.span) ? [{ span: item.span, text: item.kind === "literal" ? "scored here: it ends predicted text" : "predicted here" }] : [],
+    notes: [
+      why, ...(f.way.length > 1 ? f.way.map((h) => hopText(views, sample, h, false)) : []),
+      ...(others.length > 0 ? [`the same holds of ${others.slice(0, 3).map((p) => `\`${p}\``).join(", ")}${others.length > 3 ? ` and ${others.length - 3} more` : ""}`] : []),
+    ],
+    help: `${text ? "where text is predicted token by token" : "here"} let tokens choose: \`choose x[t, d] = top(k, softmax[experts](gate(x)))\``,
+  });
 }
 
 const overlaps = (a: Span, b: Span): boolean => a.source === b.source && a.start < b.end && b.start < a.end;
@@ -158,7 +182,7 @@ function cacheDiagnostic(model: Model, cache: Extract<Soundness, { sound: false 
     const clause = lettingClause(sample, view.step, heads[0] ?? 0, q, k);
     if (clause) at = clause.span;
     details.label = `lets ${labelOf(sample, q)} see ${labelOf(sample, k)}`;
-    if (views(model).steps.some((v) => v.parts.length > 1) || !views(model).steps.every((v) => v.parts.some((p) => view.parts.some((x) => x.group === p.group)))) {
+    if (!view.step.router && (views(model).steps.some((v) => v.parts.length > 1) || !views(model).steps.every((v) => v.parts.some((p) => view.parts.some((x) => x.group === p.group))))) {
       details.notes.push(`in layer ${view.step.attention?.layer ?? 0}${view.parts.length > 1 ? `, ${headsText(heads)}` : ""}`);
     }
     details.notes.push(...aboutLengths(sample));
@@ -185,7 +209,7 @@ function hopText(views: Views, sample: Sample, hop: Hop, only: boolean): string 
   const { attention } = view?.step ?? {};
   const heads = view && view.parts.length > 1 ? `, ${headsText(hop.heads)}` : "";
   const everywhere = only && views.steps.length > 1 && views.steps.every((v) => v.parts.some((p) => p.group === hop.group));
-  const where = attention ? `${everywhere ? "every layer" : `layer ${attention.layer}`}${heads}` : "an op that mixes all tokens";
+  const where = attention ? `${everywhere ? "every layer" : `layer ${attention.layer}`}${heads}` : view?.step.router ? `router \`${view.step.router.route}\` of \`${view.step.router.path}\`` : "an op that mixes all tokens";
   const clause = clauseOf(views, sample, hop);
   return `${where}: ${placeOf(sample, hop.from)} sees ${placeOf(sample, hop.to)}${clause ? `, by \`${short(clause.text)}\`` : ""}`;
 }

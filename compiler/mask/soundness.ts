@@ -110,8 +110,8 @@ function reasonOf(model: Model, late: Late): string {
   const [from, to] = pair ? [pair.sample.item[pair.q] ?? 0, pair.sample.item[pair.k] ?? 0] : [late.from, late.to];
   const [q, k] = [nameOf(items[from]), nameOf(items[to])];
   const lets = pair ? "lets" : "may let";
-  const { attention } = (pair ?? late).view.step;
-  const who = mask ? `mask \`${mask.text}\`` : attention ? "attention without a mask" : "the network, which mixes all tokens,";
+  const { attention, router } = (pair ?? late).view.step;
+  const who = router ? `router \`${router.route}\`, whose experts choose among all tokens,` : mask ? `mask \`${mask.text}\`` : attention ? "attention without a mask" : "the network, which mixes all tokens,";
   return `in task \`${late.task.name}\`, ${who} ${from === to ? `${lets} a token of ${q} see a later one of it` : `${lets} ${q} see ${k}, which comes after it`}`;
 }
 

@@ -98,7 +98,7 @@ export function buildModel(cx: Context, plan: Plan): Model | undefined {
       const formula = formulas.get(a.name);
       return formula ? { ...a, formula } : a;
     }),
-    mask: mask && predicate(mask), score: score && predicate(score), attentions: [...cx.made.attentions.values()], crossAttentions: [...cx.made.crossAttentions.values()], flow: network.flow, processes, network: network.layers, losses, mix, samplers, train,
+    mask: mask && predicate(mask), score: score && predicate(score), attentions: [...cx.made.attentions.values()], crossAttentions: [...cx.made.crossAttentions.values()], flow: network.flow, routed: network.routed, processes, network: network.layers, losses, mix, samplers, train,
     parameters: cx.made.parameters, ties: cx.made.ties, reads: [...cx.made.reads].sort(),
     ...(network.maxTokens === undefined ? {} : { maxTokens: network.maxTokens }),
     notBuilt: cx.notBuilt.sorted(),

@@ -16,7 +16,7 @@ import { newRun } from "./context.ts";
 import { applyLayer, takes } from "./layers.ts";
 import { besideLength } from "./streams.ts";
 import type { Sorted } from "./members_of_model.ts";
-import type { NetworkLayers, PlainHead, Stream, Step } from "./model.ts";
+import type { NetworkLayers, PlainHead, RoutedLayer, Stream, Step } from "./model.ts";
 import type { NamedSize } from "./parameter.ts";
 import type { Env, LayerValue, Scope, StreamValue, Value } from "./values.ts";
 import { tensor } from "./values.ts";
@@ -29,6 +29,7 @@ export interface CheckedNetwork {
   /** For every stream with a head: paths of the weights its result depends on with a gradient. */
   readonly reached: ReadonlyMap<string, ReadonlySet<string>>;
   readonly flow: readonly Step[];
+  readonly routed: readonly RoutedLayer[];
 }
 
 export function buildNetwork(
@@ -172,9 +173,10 @@ function applied(cx: Context, streams: readonly Stream[], embeds: ReadonlyMap<st
       if (plain) plainHeads.set(stream, plain);
     }
     const facts = tableFacts(builder);
+    const routed: RoutedLayer[] = [];
     // Decay is for matrices: what is contracted. Rows of tables, gains and biases keep their size.
     for (const p of cx.made.parameters) (p as { decay: boolean }).decay = p.axes.length >= 2 && facts.contracted.has(p.path) && !facts.rows.has(p.path);
-    return { layers: { embed: embeds, body, head: heads, width: width.axis, plainHeads, scope }, reached, flow: flowOf(builder, [...cx.made.attentions.values()]), ...(facts.longest === undefined ? {} : { maxTokens: facts.longest }) };
+    return { layers: { embed: embeds, body, head: heads, width: width.axis, plainHeads, scope }, reached, flow: flowOf(builder, [...cx.made.attentions.values()], routed), routed, ...(facts.longest === undefined ? {} : { maxTokens: facts.longest }) };
   } finally {
     cx.run = outer;
   }

@@ -1,12 +1,13 @@
 // How tokens come to know of each other in the network: its attentions in the order of application, and which feed which.
-// In: the graph on which the network was applied once. Out: one Step an attention, or an op that mixes all tokens (`mean[t](x)`).
+// In: the graph on which the network was applied once. Out: one Step an attention, or an op that mixes all tokens (`mean[t](x)`, an
+// expert's choice among them).
 // What is not a step works on each token by itself, so what a token can depend on is decided by the steps alone.
 
 import { dimText } from "../dim/dim.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
 import type { Node } from "../graph/graph.ts";
 import { exprText } from "../scalar/print.ts";
-import type { Attention, Step } from "./model.ts";
+import type { Attention, RoutedLayer, Step } from "./model.ts";
 
 /** The length of the sequence. What lies in a row beside it is given, and never made of what the sequence holds. */
 const TOKENS = "t";
@@ -16,7 +17,7 @@ function mixes(b: GraphBuilder, n: Node): boolean {
   const along = (names: readonly string[]): boolean => n.args.some((a) => b.type(a).axes.some((x) => names.includes(x.name) && dimText(x.size) === TOKENS));
   switch (n.op) {
     case "sum": case "amax": case "dot": return along(n.attrs.axes);
-    case "argmax": case "slice": case "concat": case "gather": return along([n.attrs.axis]);
+    case "top": case "argmax": case "slice": case "concat": case "gather": return along([n.attrs.axis]);
     default: return false;
   }
 }
@@ -29,7 +30,10 @@ function attends(b: GraphBuilder, n: Node): boolean {
   return long(q, n.attrs.query) && long(k, n.attrs.key);
 }
 
-export function flowOf(b: GraphBuilder, attentions: readonly Attention[]): Step[] {
+const within = (path: string, of: string): boolean => path === of || path.startsWith(`${of}.`);
+
+export function flowOf(b: GraphBuilder, attentions: readonly Attention[], routed: readonly RoutedLayer[] = []): Step[] {
+  const routers = routed.filter((r) => r.couples);
   const steps: Step[] = [];
   /** By node: the steps above it that no other one of them has read. */
   const above: (readonly number[])[] = [];
@@ -50,7 +54,9 @@ export function flowOf(b: GraphBuilder, attentions: readonly Attention[]): Step[
     if (attention) named.add(attention);
     behind.push(new Set(last.flatMap((s) => [s, ...(behind[s] ?? [])])));
     above.push([steps.length]);
-    steps.push({ mask, heads: attention?.heads ?? 1, attention, after: last, span: attention?.span ?? n.origin.spans[0] });
+    // Of nested routers the inner one.
+    const router = n.op === "attend" ? undefined : routers.filter((r) => within(n.origin.path, r.path)).sort((x, y) => y.path.length - x.path.length)[0];
+    steps.push({ mask, heads: attention?.heads ?? 1, attention, after: last, span: attention?.span ?? router?.span ?? n.origin.spans[0], ...(router ? { router } : {}) });
   }
   return steps;
 }

@@ -135,9 +135,31 @@ export interface Step {
   readonly heads: number;
   /** The attention of the Model; undefined for an op that mixes tokens. */
   readonly attention: Attention | undefined;
+  /** The router that this op is part of, where its experts choose among all tokens. */
+  readonly router?: RoutedLayer;
   /** Earlier steps whose results this one reads, without those that one of them has read already. */
   readonly after: readonly number[];
   readonly span: Span | undefined;
+}
+
+/** A layer under a route or a router, where the network applies it. */
+export interface RoutedLayer {
+  /** `body[3].ffn`. */
+  readonly path: string;
+  /** Name of the route or router. */
+  readonly route: string;
+  /** How tokens come to experts. */
+  readonly dispatch: "route" | "top" | "pick" | "expert_choice" | "soft";
+  readonly experts: number;
+  /** Names of the branches of a route; empty for a router. */
+  readonly branches: readonly string[];
+  /** Experts of each token; null where that is not one number. */
+  readonly choices: number | null;
+  /** In training an expert takes at most this many times its even share of rows. */
+  readonly capacity?: number;
+  /** Where a token goes depends on other tokens of the sample. */
+  readonly couples: boolean;
+  readonly span: Span;
 }
 
 export interface Process {
@@ -233,6 +255,8 @@ export interface Model {
   readonly crossAttentions: readonly CrossAttention[];
   /** The attentions as they are applied, one after or beside the other: what can reach what. */
   readonly flow: readonly Step[];
+  /** Layers under routes and routers, in the order of application. */
+  readonly routed: readonly RoutedLayer[];
   readonly processes: readonly Process[];
   readonly network: NetworkLayers;
   readonly losses: readonly LossTerm[];
