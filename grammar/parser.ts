@@ -1,7 +1,7 @@
 // The grammar: rules only, no meaning. grammar/heddle.ebnf says the same in a page.
 // Statements are separated by mandatory line ends or `;`, so that recovery after a mistake always finds the next statement.
 
-import { CstParser } from "chevrotain";
+import { CstParser, tokenMatcher } from "chevrotain";
 import type { CstNode, ParserMethod } from "chevrotain";
 import { expectedTokenNames } from "./syntax_errors.ts";
 import * as t from "./tokens.ts";
@@ -331,8 +331,12 @@ export class HeddleParser extends CstParser {
       this.SUBRULE(this.expression);
     });
     this.OPTION2(() => {
-      this.CONSUME(t.When);
+      this.CONSUME(t.By);
       this.SUBRULE1(this.expression);
+    });
+    this.OPTION3(() => {
+      this.CONSUME(t.When);
+      this.SUBRULE2(this.expression);
     });
   });
 
@@ -665,7 +669,16 @@ export class HeddleParser extends CstParser {
   byCase: Rule = this.RULE("byCase", () => {
     this.OR([{ ALT: () => this.CONSUME(t.Else) }, { ALT: () => this.SUBRULE(this.items) }]);
     this.CONSUME(t.Arrow);
+    // A branch may be called `frozen`.
+    this.OPTION({
+      GATE: () => tokenMatcher(this.LA(2), t.Name) && !(this.LA(2).tokenType === t.From && tokenMatcher(this.LA(3), t.Name)),
+      DEF: () => this.CONSUME(t.Frozen),
+    });
     this.SUBRULE1(this.expression);
+    this.OPTION1(() => {
+      this.CONSUME(t.From);
+      this.CONSUME(t.Name);
+    });
   });
 
   lambda: Rule = this.RULE("lambda", () => {

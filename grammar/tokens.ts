@@ -68,12 +68,13 @@ export const Sample = word("Sample", "sample");
 export const Network = word("Network", "network");
 export const On = word("On", "on");
 export const By = word("By", "by");
+export const From = word("From", "from");
 export const Stack = word("Stack", "stack");
 export const Then = word("Then", "then");
 
 const contextualWords = [
   Use, As, Layer, Fn, Mask, Score, Router, Route, Process, Tokenizer, Model, Variant, Of, Stage, Train, ParamWord, Frozen,
-  Axis, Loss, Repeat, In, Tokens, Task, Given, Predict, Beside, Drop, Attribute, Embed, Head, Sample, Network, On, By, Stack, Then,
+  Axis, Loss, Repeat, In, Tokens, Task, Given, Predict, Beside, Drop, Attribute, Embed, Head, Sample, Network, On, By, From, Stack, Then,
 ];
 
 /** `1`, `0.95`, `3e-4`, `100_000`. Malformed ones are numbers too, so that one mistake is one message. */

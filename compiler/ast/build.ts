@@ -159,11 +159,13 @@ export class Builder {
     const expressions = nodes(at, "expression");
     const sign = token(at, "Tilde") ?? token(at, "Equals");
     const value = sign === undefined ? null : exprOf(this.b, expressions[0], span);
-    const condition = token(at, "When") === undefined ? null : exprOf(this.b, expressions[sign === undefined ? 0 : 1], span);
+    const [first, second] = sign === undefined ? expressions : expressions.slice(1);
+    const by = token(at, "By") === undefined ? null : exprOf(this.b, first, span);
+    const condition = token(at, "When") === undefined ? null : exprOf(this.b, by === null ? first : second, span);
     const tied = token(at, "Equals") !== undefined;
     return {
       kind: "weights", frozen: token(at, "Frozen") !== undefined, weights,
-      init: tied ? null : value, tie: tied ? value : null, condition, doc, span,
+      init: tied ? null : value, tie: tied ? value : null, by, condition, doc, span,
     };
   }
 

@@ -243,7 +243,8 @@ function byCase(b: Building, at: CstNode, near: Span): ByCase {
   const span = spanAt(b, at, near);
   const items = node(at, "items");
   const keys = items === undefined ? null : itemsOf(b, items);
-  return { kind: "by_case", keys, value: exprOf(b, node(at, "expression"), span), span };
+  const from = token(at, "From") === undefined ? null : identOf(b, token(at, "Name"), span);
+  return { kind: "by_case", keys, frozen: token(at, "Frozen") !== undefined, value: exprOf(b, node(at, "expression"), span), from, span };
 }
 
 export function numberOf(at: IToken, span: Span): NumberExpr {

@@ -164,8 +164,9 @@ class Printer {
     const given = item.init ?? item.tie;
     const sign = item.init !== null ? " ~ " : " = ";
     const init = given === null ? "" : sign + this.expr.pretty(given, indent, indent.length + 20);
+    const by = item.by === null ? "" : ` by ${this.expr.pretty(item.by, indent, indent.length + 20)}`;
     const condition = item.condition === null ? "" : ` when ${this.expr.pretty(item.condition, indent, indent.length + 20)}`;
-    return this.series(head, parts, init + condition, indent);
+    return this.series(head, parts, init + by + condition, indent);
   }
 
   /** Parts after a word, on one line or broken after commas, with the later lines under the first part. */

@@ -193,7 +193,7 @@ export class ExprPrinter {
     const head = `by ${this.flat(subject) ?? ""} {\n`;
     const lines = this.comments.lines(inner, cases.map((one) => ({
       span: one.span,
-      print: (): string => `${this.caseHead(one, inner)} -> ${this.pretty(one.value, inner, inner.length + 8)}`,
+      print: (): string => `${this.caseHead(one, inner)} -> ${branch(one, this.pretty(one.value, inner, inner.length + 8))}`,
     })), end);
     return `${head}${lines}${indent}}`;
   }
@@ -283,7 +283,7 @@ export class ExprPrinter {
   private byCase(one: ByCase): string | null {
     const value = this.flat(one.value);
     const keys = one.keys === null ? "else" : this.all(one.keys.map((key) => this.flat(key)), ", ");
-    return value === null || keys === null ? null : `${keys} -> ${value}`;
+    return value === null || keys === null ? null : `${keys} -> ${branch(one, value)}`;
   }
 
   private caseHead(one: ByCase, indent: string): string {
@@ -335,3 +335,6 @@ export function quote(value: string): string {
   const escapes: Readonly<Record<string, string>> = { "\n": "\\n", "\t": "\\t", "\r": "\\r", "\0": "\\0", "\"": "\\\"", "\\": "\\\\" };
   return `"${value.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029"\\]/g, (c) => escapes[c] ?? `\\u{${c.charCodeAt(0).toString(16)}}`)}"`;
 }
+
+/** `frozen understand from base` */
+const branch = (one: ByCase, value: string): string => `${one.frozen ? "frozen " : ""}${value}${one.from === null ? "" : ` from ${one.from.text}`}`;

@@ -228,6 +228,8 @@ export interface WeightMember extends MemberBase {
   readonly init: Expr | null;
   /** After `=`: the weight is another one (`param w[vocab, d] = embed.w`). */
   readonly tie: Expr | null;
+  /** `by projections`: one weight for each branch of a route. */
+  readonly by: Expr | null;
   readonly condition: Expr | null;
 }
 
@@ -519,7 +521,7 @@ export interface WhenExpr {
   readonly span: Span;
 }
 
-/** `by stream { text, view -> understand; else -> generate }` */
+/** `by stream { text, view -> frozen understand; else -> generate from understand }` */
 export interface ByExpr {
   readonly kind: "by";
   readonly subject: Expr;
@@ -531,7 +533,12 @@ export interface ByCase {
   readonly kind: "by_case";
   /** Null for `else`. */
   readonly keys: readonly Expr[] | null;
+  /** `text -> frozen understand`: its weights are not trained. */
+  readonly frozen: boolean;
+  /** The branch, a name. */
   readonly value: Expr;
+  /** `image -> generate from understand`: it starts as a copy of that branch. */
+  readonly from: Ident | null;
   readonly span: Span;
 }
 

@@ -70,7 +70,10 @@ const all = fc.letrec<{ expr: Expr; brackets: Brackets; arg: Arg[]; statement: S
         statements: fc.array(tie("statement"), { maxLength: 2 }), span: fc.constant(span),
       }),
     ) as fc.Arbitrary<Statement>,
-    byCase: fc.record({ kind: fc.constant("by_case" as const), keys: fc.option(some), value: tie("expr"), span: fc.constant(span) }),
+    byCase: fc.oneof(
+      fc.record({ kind: fc.constant("by_case" as const), keys: fc.option(some), frozen: fc.constant(false), value: tie("expr"), from: fc.constant(null), span: fc.constant(span) }),
+      fc.record({ kind: fc.constant("by_case" as const), keys: fc.option(some), frozen: fc.boolean(), value: name, from: fc.option(ident), span: fc.constant(span) }),
+    ),
   };
 });
 
@@ -129,7 +132,7 @@ const layerMember: fc.Arbitrary<Member> = fc.oneof(
   fc.record({
     kind: fc.constant("weights" as const), frozen: fc.boolean(),
     weights: fc.array(fc.record({ kind: fc.constant("weight_name" as const), name: ident, axes: fc.array(ident, { maxLength: 3 }), span: fc.constant(span) }), { minLength: 1, maxLength: 3 }),
-    init: fc.option(all.expr), tie: fc.constant(null), condition: fc.option(all.expr), ...base,
+    init: fc.option(all.expr), tie: fc.constant(null), by: fc.option(all.expr), condition: fc.option(all.expr), ...base,
   }),
 );
 
