@@ -16,7 +16,8 @@ import type { NodeId, Origin } from "../graph/graph.ts";
 import { Make } from "../graph/make.ts";
 import type { ScalarExpr } from "../scalar/expr.ts";
 import type { Attention, CrossAttention, Predicate } from "./model.ts";
-import type { Leaves } from "./network.ts";
+import type { Choice, GroupScope } from "./group_scope.ts";
+import type { Leaves, RoutingNote } from "./network.ts";
 import type { Parameter, Tie } from "./parameter.ts";
 import type { Env, MaskValue, Scope, ScoreTable, ScoreValue, Value } from "./values.ts";
 import { poison } from "./values.ts";
@@ -32,9 +33,22 @@ export interface Run {
   cross: number;
   /** Length of the row of tokens that layers are applied to: `t`, or that of a stream beside it. */
   readonly tokens: Dim;
+  /** What routers said on this graph, by router and input, so that one that is shared chooses once. */
+  readonly choices: Map<object, Map<string, Choice>>;
 }
 
-export const newRun = (builder: GraphBuilder, leaves: Leaves, tokens: Dim = dimVar("t")): Run => ({ builder, leaves, attended: new Map(), layer: 0, cross: 0, tokens });
+export const newRun = (builder: GraphBuilder, leaves: Leaves, tokens: Dim = dimVar("t")): Run => ({ builder, leaves, attended: new Map(), layer: 0, cross: 0, tokens, choices: new Map() });
+
+/** A router while it chooses. */
+export interface Choosing {
+  readonly router: string;
+  /** What it is applied to, and those of its axes that the router lists as features: all others but the experts' are rows. */
+  readonly input: NodeId;
+  readonly features: readonly string[];
+  /** What the layers of the router gave, by layer: `z_loss(gate)` is about these logits. */
+  readonly heard: Map<object, Value>;
+  readonly span: Span;
+}
 
 /** A call being worked out, for the places of an error inside it. */
 interface Frame {
@@ -58,10 +72,12 @@ export interface Made {
   readonly crossAttentions: Map<string, CrossAttention>;
   /** Weights that were read while layers were applied. */
   readonly used: Set<string>;
+  /** Routed layers as they were applied, in order. */
+  readonly routings: RoutingNote[];
 }
 
 export const nothingMade = (): Made => ({
-  parameters: [], ties: [], paths: new Set(), reads: new Set(), attentions: new Map(), crossAttentions: new Map(), used: new Set(),
+  parameters: [], ties: [], paths: new Set(), reads: new Set(), attentions: new Map(), crossAttentions: new Map(), used: new Set(), routings: [],
 });
 
 /** A value and the place it stands at. */
@@ -106,6 +122,10 @@ export class Context {
   readonly formulas = new Map<string, () => ScalarExpr | undefined>();
   /** What is being evaluated about a pair of tokens: a mask, or a score with the tensors that it reads so far. */
   pair: "mask" | Map<string, ScoreTable> | null = null;
+  /** What layers are applied under inside `routed`. */
+  group: GroupScope | null = null;
+  /** The router whose `choose` is worked out; `top` and the like stand nowhere else. */
+  choosing: Choosing | null = null;
   /** Declarations with errors of their own; they are made, but not applied. */
   readonly broken = new Set<object>();
   /** Declarations whose value was too large to go on with; said once, and not made again. */

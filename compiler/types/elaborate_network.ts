@@ -39,5 +39,6 @@ export const elaborateNetwork: ElaborateNetwork = (model: Model, builder: GraphB
     },
     body: (x, beside = []) => apply(model.network.body, "body", x, beside),
     head: (stream, h) => apply(model.network.head.get(stream), `head of ${stream}`, h),
+    routings: () => cx.made.routings,
   };
 };

@@ -28,3 +28,29 @@ export interface Dispatch {
   /** The experts' result, weighted and brought back to the rows of x. */
   readonly back: (y: NodeId) => NodeId;
 }
+
+/** What a router chose: `top`, `pick`, `expert_choice` or `soft`. Rows are the points of the router's input without its features, times a choice. */
+export interface Choice {
+  readonly how: "top" | "pick" | "expert_choice" | "soft";
+  readonly experts: Axis;
+  /** The axis that counts the experts of one token. */
+  readonly choice: string;
+  /** bool[.., t]: tokens that are no padding, and not outside the branch that the router is in. */
+  readonly live: NodeId;
+  /** i32[.., t, choice]: where rows want to go and where they go, -1 for nowhere. They differ by what capacity drops. */
+  readonly wanted: NodeId;
+  readonly expert: NodeId;
+  /** Group-bys of both. */
+  readonly wantedOffset: NodeId;
+  readonly grouping: Grouping;
+  /** f32[.., t, choice], 0 for rows nowhere; absent where every weight is 1. */
+  readonly weights?: NodeId;
+  /** f32[.., t, experts] */
+  readonly scores?: NodeId;
+  /** Experts of each token; null where that is not one number. */
+  readonly choices: number | null;
+  readonly capacity?: number;
+  readonly bias?: { readonly parameter: Parameter; readonly rate: number };
+  readonly couples: boolean;
+  readonly dispatch: (x: NodeId) => Dispatch;
+}

@@ -23,8 +23,14 @@ export interface RoutingNote {
   readonly path: string;
   /** Name of the route or router. */
   readonly route: string;
+  /** How rows come to experts. */
+  readonly dispatch: "route" | "top" | "pick" | "expert_choice" | "soft";
   readonly learned: boolean;
   readonly experts: number;
+  /** Experts of each token; null where that is not one number (expert choice, soft mixtures). */
+  readonly choices: number | null;
+  /** In training an expert takes at most this many times its even share of rows. */
+  readonly capacity?: number;
   /** Names of the branches of a route; empty for a router. */
   readonly branches: readonly string[];
   /** i32[rows]: expert of each row, -1 for none. */
@@ -37,7 +43,7 @@ export interface RoutingNote {
   readonly scores?: NodeId;
   /** i32 scalar: rows that wanted an expert; those that capacity sent nowhere are the difference to offset[experts]. */
   readonly wanted: NodeId;
-  /** Terms that the router adds to the loss: f32 scalars, weighted. */
+  /** Terms that the router adds to the loss: f32 scalars, weighted. A router that is shared and asked the same thing twice says them once. */
   readonly losses: readonly { readonly name: string; readonly node: NodeId; readonly span: Span }[];
   /** Selection bias that is moved by load after each step, without gradient (DeepSeek-V3), at this rate. */
   readonly bias?: { readonly parameter: Parameter; readonly rate: number };
@@ -61,8 +67,10 @@ export interface Leaves {
    * `beside`: the stream whose row is looked at; absent where the sequence looks at itself.
    */
   readonly attendHook?: (path: string, k: NodeId, v: NodeId, beside?: string) => AttendInputs;
-  /** Uniform numbers in 0..1 for dropout; without it dropout passes its input on. */
+  /** Uniform numbers in 0..1 for dropout and jitter, new ones at each call; without it they pass their input on. */
   readonly uniform?: (axes: readonly Axis[], path: string) => NodeId;
+  /** Normal numbers for noisy gates, new ones at each call; without it there is no noise. */
+  readonly normal?: (axes: readonly Axis[], path: string) => NodeId;
 }
 
 export interface Network {

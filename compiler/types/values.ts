@@ -11,6 +11,7 @@ import { dimVar } from "../dim/dim.ts";
 import type { NodeId } from "../graph/graph.ts";
 import type { ScalarExpr } from "../scalar/expr.ts";
 import type { Clause } from "./clause.ts";
+import type { Choice } from "./group_scope.ts";
 import type { Init, Parameter } from "./parameter.ts";
 
 /** Takes the place of a value whose error has been reported; whatever touches it stays silent. */
@@ -74,13 +75,15 @@ export interface RouterInstance {
   readonly kind: "router";
   readonly decl: RouterDecl;
   readonly path: string;
-  readonly scope: Scope;
-  /** `choose x[t, d] = …` */
-  readonly choose: MethodMember;
+  /** Its parts, weights and names, with `choose` as the method. */
+  readonly parts: LayerInstance;
+  /** `loss …`, in order; `choose` is bound in them. */
   readonly losses: readonly Expr[];
   /** The axis that counts experts; weights of routed layers lead with it. */
   readonly experts: AxisValue;
 }
+/** What `choose` of a router gives. */
+export interface ChoiceValue { readonly kind: "choice"; readonly choice: Choice }
 export interface InitValue { readonly kind: "init"; readonly init: Init }
 /** `q` or `k` in a mask, `token` in a layer. */
 export interface SubjectValue { readonly kind: "subject"; readonly side: "q" | "k" | "token" }
@@ -137,7 +140,7 @@ export interface AxisAlias {
 
 export interface LayerInstance {
   readonly kind: "instance";
-  readonly decl: LayerDecl;
+  readonly decl: LayerDecl | RouterDecl;
   /** `body[3].attn` */
   readonly path: string;
   readonly scope: Scope;
@@ -149,7 +152,7 @@ export interface LayerInstance {
 
 export type Value =
   | PoisonValue | AbsentValue | IntValue | FloatValue | BoolValue | StringValue | AxisValue | StreamValue | TaskValue | ProcessValue
-  | MaskValue | ScoreValue | RouteValue | InitValue | SubjectValue | ScalarValue | TensorValue | WeightValue | ListValue | TupleValue
+  | MaskValue | ScoreValue | RouteValue | ChoiceValue | InitValue | SubjectValue | ScalarValue | TensorValue | WeightValue | ListValue | TupleValue
   | RangeValue | LambdaValue | BuiltinValue | WordValue | ModuleValue | AttributeValue | DeclValue | LayerValue;
 
 export type ValueKind = Value["kind"];
