@@ -16,6 +16,7 @@ export function openTrainingData(path: string, spec: ModelSpec, codecs: Readonly
   const folder = openData(path, {
     ...(split === undefined ? {} : { split }),
     ...(image?.kind === "patches" ? { size: { height: image.height, width: image.width, channels: image.channels } } : {}),
+    needs: { image: image !== undefined, texts: spec.streams.flatMap((s) => (s.kind === "text" ? [s.name] : [])) },
     ...(first ? { checkCaption: (caption: string) => void first.encode(caption) } : {}),
   });
   return { folder, ...dataValues(folder, spec, tokenizers) };

@@ -9,6 +9,7 @@ import { HeddleError } from "../../runtime/error.ts";
 import { Machine } from "../../runtime/exec/machine.ts";
 import { openCodecs } from "../../runtime/generate/model.ts";
 import { type Checkpoint, listCheckpoints, openCheckpoint, saveCheckpoint } from "../../runtime/train/checkpoint.ts";
+import { rowsFile } from "../../runtime/train/data.ts";
 import { initialParameters } from "../../runtime/train/initial.ts";
 import { type Metrics, trainLoop } from "../../runtime/train/loop.ts";
 import { loadEntries, loadParameters, parameterTensors } from "../../runtime/weights/parameters.ts";
@@ -56,9 +57,9 @@ const whole = (least: number) => (text: string): number => {
 export function addTrain(program: Command): void {
   program
     .command("train")
-    .description("train a spec on a folder of images with captions")
+    .description("train a spec on a folder of images with captions, or of text")
     .argument("<spec>", ".heddle file")
-    .requiredOption("--data <dir>", "folder with captions.jsonl and images")
+    .requiredOption("--data <dir>", "folder with captions.jsonl and images, or with text.jsonl")
     .option("-o, --out <dir>", "where checkpoints and metrics.jsonl go", "run")
     .option("--model <name>", "which model or variant of the spec")
     .option("--split <name>", "rows of this split; `train` where the data names splits")
@@ -183,12 +184,9 @@ const note = (m: Metrics): string =>
 
 /** `train` where the folder's rows name splits. */
 function defaultSplit(folder: string): string | undefined {
-  for (const name of ["captions.jsonl", "captions.jsonl.gz"]) {
-    const file = path.join(folder, name);
-    if (name.endsWith("l") && existsSync(file)) return /"split"\s*:\s*"train"/.test(readFileSync(file, "utf8").slice(0, 100_000)) ? "train" : undefined;
-    if (existsSync(file)) return "train";
-  }
-  return undefined;
+  const file = rowsFile(folder);
+  if (file === undefined) return undefined;
+  return file.endsWith(".gz") || /"split"\s*:\s*"train"/.test(readFileSync(file, "utf8").slice(0, 100_000)) ? "train" : undefined;
 }
 
 function prepareMetrics(out: string, file: string, step: number): void {

@@ -1,5 +1,5 @@
-// A data folder: images with captions. `captions.jsonl` (or .gz) has a row an image; images are PNG files by path, or one pack
-// `images.idx` (MNIST's format; also images.idx3-ubyte, .gz) by index. Node only. Everything is checked on opening, so that training
+// A data folder: images with captions, or text alone. `captions.jsonl` or `text.jsonl` (or .gz) has a row a sample; images are PNG files by
+// path, or one pack `images.idx` (MNIST's format; also images.idx3-ubyte, .gz) by index. Node only. Everything is checked on opening, so that training
 // does not stop at row 40,000: rows, captions (by the tokenizer), that images exist and have the right size.
 
 import { closeSync, existsSync, openSync, readFileSync, readSync, statSync } from "node:fs";
@@ -10,7 +10,7 @@ import { checkSize, describe, type Image, imageFromBytes, type ImageSize } from 
 import { readError } from "../weights/file.ts";
 import { type Pack, parseIdx } from "./data_idx.ts";
 import { pngSize, readPng, unreadable } from "./data_png.ts";
-import { type DataRow, parseRows } from "./data_rows.ts";
+import { type DataRow, exampleRow, parseRows, type RowNeeds, textList } from "./data_rows.ts";
 
 export type { DataRow } from "./data_rows.ts";
 
@@ -19,7 +19,9 @@ export interface DataOptions {
   readonly split?: string;
   /** What the model takes; images of another size are refused. */
   readonly size?: ImageSize;
-  /** Called with every caption; what it throws is given the caption's place. */
+  /** What the model reads of a row; an image and captions without. */
+  readonly needs?: RowNeeds;
+  /** Called with every text; what it throws is given the text's place. */
   readonly checkCaption?: (caption: string) => void;
 }
 
@@ -30,17 +32,21 @@ export interface DataFolder {
   image(row: DataRow): Image;
 }
 
-const captionFiles = ["captions.jsonl", "captions.jsonl.gz"];
+const rowFiles = ["captions.jsonl", "captions.jsonl.gz", "text.jsonl", "text.jsonl.gz"];
 const packFiles = ["images.idx", "images.idx.gz", "images.idx3-ubyte", "images.idx3-ubyte.gz", "images.idx4-ubyte", "images.idx4-ubyte.gz"];
 const keptBytes = 256 * 2 ** 20;
 
+/** The file that holds the folder's rows, if it has one. */
+export const rowsFile = (path: string): string | undefined => rowFiles.map((name) => join(path, name)).find((each) => existsSync(each));
+
 export function openData(path: string, options: DataOptions = {}): DataFolder {
   checkFolder(path);
-  const captions = captionFiles.map((name) => join(path, name)).find((each) => existsSync(each));
+  const captions = rowsFile(path);
   if (captions === undefined) {
-    throw new HeddleError({ code: "E0530", message: `no captions in \`${path}\``, place: path, help: "add `captions.jsonl`, one line an image: {\"image\": \"cat.png\", \"caption\": \"a cat\"}" });
+    const words = options.needs?.image === false;
+    throw new HeddleError({ code: "E0530", message: `no ${words ? "text" : "captions"} in \`${path}\``, place: path, help: `add \`${words ? "text" : "captions"}.jsonl\`, one line ${words ? "a sample" : "an image"}: ${exampleRow(options.needs)}` });
   }
-  const all = parseRows(new TextDecoder().decode(inflated(captions)), captions);
+  const all = parseRows(new TextDecoder().decode(inflated(captions)), captions, options.needs);
   const rows = options.split === undefined ? all : all.filter((row) => row.split === options.split);
   if (rows.length === 0) throw noRows(captions, all, options.split);
   checkCaptions(rows, captions, options);
@@ -54,6 +60,7 @@ export function openData(path: string, options: DataOptions = {}): DataFolder {
     path,
     rows,
     image(row) {
+      if (row.image === undefined) throw new Error("a row without an image");
       if (typeof row.image === "number") {
         if (pack === undefined) throw new Error("a row of another folder");
         return imageFromBytes(pack.size, pack.at(row.image));
@@ -79,7 +86,7 @@ function checkFolder(path: string): void {
   try {
     folder = statSync(path).isDirectory();
   } catch (thrown) {
-    throw new HeddleError({ code: "E0530", message: `there is no data folder \`${path}\``, place: path, help: "give --data a folder with `captions.jsonl` and images", cause: thrown });
+    throw new HeddleError({ code: "E0530", message: `there is no data folder \`${path}\``, place: path, help: "give --data a folder with `captions.jsonl` and images, or with `text.jsonl`", cause: thrown });
   }
   if (!folder) throw new HeddleError({ code: "E0530", message: `\`${path}\` is a file, not a data folder`, place: path, help: "give --data the folder that holds it" });
 }
@@ -109,7 +116,7 @@ function noRows(place: string, all: readonly DataRow[], split: string | undefine
 function checkCaptions(rows: readonly DataRow[], place: string, options: DataOptions): void {
   if (options.checkCaption === undefined) return;
   for (const row of rows) {
-    for (const caption of row.captions) {
+    for (const caption of [...row.captions, ...(options.needs?.texts ?? []).flatMap((name) => textList(row.values[name]) ?? [])]) {
       try {
         options.checkCaption(caption);
       } catch (thrown) {
@@ -126,6 +133,7 @@ function checkImages(path: string, rows: readonly DataRow[], captions: string, p
   }
   for (const row of rows) {
     const place = `${captions}:${row.line}`;
+    if (row.image === undefined) continue;
     if (typeof row.image === "number") {
       if (pack === undefined) throw unreadable(place, "the row has an `index`, but the folder has no pack of images", "add `images.idx`, or name each image by `image`");
       if (row.image >= pack.count) throw unreadable(place, `the pack has no image ${row.image}: it holds ${pack.count}, from 0`, "make the pack and the captions again");

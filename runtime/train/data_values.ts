@@ -7,7 +7,8 @@ import type { FieldValue } from "../sequence/layout.ts";
 import type { Image } from "../tokenize/image.ts";
 import { type PatchTokenizer, patchTokenizer } from "../tokenize/patches.ts";
 import type { TextTokenizer } from "../tokenize/text.ts";
-import type { DataFolder, DataRow } from "./data.ts";
+import { type DataFolder, type DataRow, rowsFile } from "./data.ts";
+import { textList } from "./data_rows.ts";
 import type { TrainingData } from "./loop.ts";
 
 /** `tokenizers` by text stream. */
@@ -46,8 +47,7 @@ export function imageValue(stream: PatchStream, image: Image): FieldValue {
 
 function textsOf(row: DataRow, stream: TextStream, path: string): readonly string[] {
   const own = row.values[stream.name];
-  if (own === undefined) return row.captions;
-  const texts: unknown = typeof own === "string" ? [own] : own;
-  if (Array.isArray(texts) && texts.length > 0 && texts.every((each) => typeof each === "string" && each !== "")) return texts as string[];
-  throw new HeddleError({ code: "E0531", message: `\`${stream.name}\` is neither text nor a list of texts`, place: `${path}/captions.jsonl:${row.line}`, help: "write text, or leave the field out to use the captions" });
+  const texts = own === undefined ? row.captions : textList(own);
+  if (texts !== undefined) return texts;
+  throw new HeddleError({ code: "E0531", message: `\`${stream.name}\` is neither text nor a list of texts`, place: `${rowsFile(path) ?? path}:${row.line}`, help: "write text, or leave the field out to use the captions" });
 }

@@ -201,3 +201,39 @@ it("opens the digits example", () => {
   const ink = data.image(data.rows[0]!).data.reduce((a, b) => a + b, 0);
   expect(ink).toBeGreaterThan(10);
 });
+
+describe("a folder of text", () => {
+  const needs = { image: false, texts: ["text"] };
+  const write = (...list: unknown[]) => put("text.jsonl", list.map((row) => JSON.stringify(row)).join("\n"));
+  const spec = { streams: [{ name: "text", kind: "text", id: 0 }] } as unknown as ModelSpec;
+
+  it("has rows of text alone, by the stream's own name or as captions", () => {
+    write({ text: "It was" }, { text: ["a", "b"], split: "valid" }, { caption: "dark" });
+    const data = openData(folder, { needs });
+    expect(data.rows.map((row) => [row.image, row.captions, row.split])).toEqual([[undefined, [], "train"], [undefined, [], "valid"], [undefined, ["dark"], "train"]]);
+    const values = dataValues(data, spec, { text: byteTokenizer() });
+    const said = (index: number, draw: number) => String.fromCharCode(...(values.value(index, "text", draw) as { ids: Int32Array }).ids);
+    expect([said(0, 0.9), said(1, 0), said(1, 0.9), said(2, 0)]).toEqual(["It was", "a", "b", "dark"]);
+    expect(openData(folder, { needs, split: "valid" }).rows).toHaveLength(1);
+  });
+
+  it("refuses what is no text, with the line, and names what is missing", () => {
+    expect(() => openData(folder, { needs })).toThrow(failing("E0530", /no text in/));
+    write({ text: "good" }, { words: "x" });
+    expect(() => openData(folder, { needs })).toThrow(failing("E0531", /neither `text` nor `caption`/, "text.jsonl:2"));
+    for (const bad of [3, "", " ", [], ["a", 1], null]) {
+      write({ text: bad });
+      expect(() => openData(folder, { needs }), JSON.stringify(bad)).toThrow(failing("E0531", /`text` is neither text nor a list/, "text.jsonl:1"));
+    }
+    write({ text: "good" }, { text: "seven" });
+    const ids = idTokenizer(10);
+    expect(() => openData(folder, { needs, checkCaption: (text) => void ids.encode(text) })).toThrow(failing("E0521", /is not a token/, "text.jsonl:1"));
+  });
+
+  it("does not pass for images with captions, nor images without captions for text", () => {
+    write({ text: "alone" });
+    expect(() => openData(folder, { needs: { image: true, texts: ["text"] } })).toThrow(failing("E0531", /neither `image`/, "text.jsonl:1"));
+    write({ index: 0 });
+    expect(() => openData(folder, { needs: { image: true, texts: ["text"] } })).toThrow(failing("E0531", /neither `caption` nor `captions`/, "text.jsonl:1"));
+  });
+});
