@@ -11,6 +11,7 @@ import type { OpName } from "../graph/ops.ts";
 import type { NoGradient, Sweep, VjpRule } from "./sweep.ts";
 import { argOf, flat, freshAxis, names, notDifferentiable, reduceTo, zerosLike } from "./sweep.ts";
 import { attendLseVjp, attendVjp } from "./vjp_attend.ts";
+import { groupedDotVjp, groupedDwVjp, groupedSumVjp } from "./vjp_group.ts";
 
 /** Elementwise, one operand: g times a slope made from x and y. */
 const unary = <K extends OpName>(f: (m: Make, g: NodeId, x: NodeId, y: NodeId) => NodeId): VjpRule<K> => (s) =>
@@ -29,6 +30,7 @@ const chosen = (first: "a <= b" | "b <= a", side: "a" | "b"): Side => (m, g, a, 
 };
 
 const compare = flat("a comparison has no slope");
+const place = flat("a place has no slope");
 const logic = flat("a truth value has no slope");
 const twice = notDifferentiable("a gradient of a gradient through attention or the fused loss is not built");
 
@@ -168,7 +170,7 @@ export const vjpRules: { readonly [K in OpName]: VjpRule<K> | NoGradient } = {
   },
   sum: (s) => [s.m.expand(s.g, s.m.type(argOf(s, 0)))],
   amax,
-  argmax: flat("a place has no slope"),
+  argmax: place,
   dot,
   rename: (s) => [s.m.rename(s.g, s.node.attrs.to, s.node.attrs.from)],
   split: (s) => [s.m.merge(s.g, names(s.node.attrs.into), s.node.attrs.axis)],
@@ -179,6 +181,9 @@ export const vjpRules: { readonly [K in OpName]: VjpRule<K> | NoGradient } = {
   gather,
   scatter_add: (s) => [s.m.gather(s.g, s.node.attrs.axis.name, argOf(s, 1))],
   update,
+  top: place,
+  group_order: place, group_place: place, group_offset: place,
+  grouped_dot: groupedDotVjp, grouped_dw: groupedDwVjp, grouped_sum: groupedSumVjp,
   rope,
   attend: attendVjp,
   attend_lse: attendLseVjp,

@@ -108,6 +108,7 @@ const attend: Fields<OpAttrs["attend"]> = {
   query: name, key: name, width: name, value: name, scale: number, mask: expr, score: expr, heads: names, tables: list(table), sink: flag,
   queryAttrs: names, keyAttrs: names,
 };
+const group: Fields<OpAttrs["group_place"]> = { rows: names, classes: dim };
 const ce: Fields<OpAttrs["linear_ce"]> = { from: name, vocab: name };
 
 const fields: { readonly [K in OpName]: Fields<OpAttrs[K]> } = {
@@ -123,7 +124,10 @@ const fields: { readonly [K in OpName]: Fields<OpAttrs[K]> } = {
   sum: { axes: names }, amax: { axes: names }, argmax: { axis: name }, dot: { axes: names },
   rename: { from: name, to: name }, split: { axis: name, into: axes }, merge: { axes: names, into: name },
   broadcast: { axis: axisField }, slice: { axis: name, start: dim, size: dim }, concat: { axis: name },
-  gather: { axis: name }, scatter_add: { axis: axisField }, update: { axis: name },
+  gather: { axis: name }, scatter_add: { axis: axisField }, update: { axis: name }, top: { axis: name, choice: axisField },
+  group_order: { ...group, slot: name }, group_place: group, group_offset: { ...group, axis: name },
+  grouped_dot: { rows: names, classes: name, axes: names }, grouped_dw: { rows: names, classes: axisField, first: number, axes: names },
+  grouped_sum: { rows: names, classes: axisField },
   rope: { axis: name, base: number, inverse: flag },
   attend, attend_lse: attend, attend_dq: attend, attend_dk: attend, attend_dv: attend, attend_dtable: { ...attend, table: number },
   linear_ce: ce, linear_ce_dx: ce, linear_ce_dw: ce,

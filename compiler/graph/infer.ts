@@ -1,50 +1,17 @@
 // In: an op's attributes and the types of its operands. Out: the type of the result, or an `InferError` as data.
-// The order of result axes is the memory order; meaning never depends on it. The rules for it stand in `combine` and docs/ir.md.
+// The order of result axes is the memory order; meaning never depends on it. The rules for it stand in infer_align.ts and docs/ir.md.
 // Refuses disagreeing sizes, missing or repeated axes and wrong dtypes; the front end turns the error into a diagnostic with places.
 
 import type { Dim } from "../dim/dim.ts";
 import { dimAdd, dimConst, dimEqual, dimMul, dimText, dimValue } from "../dim/dim.ts";
 import type { Axis, DType, TensorType } from "./graph.ts";
+import { alignAxes } from "./infer_align.ts";
 import { attendGrad, attendResult, attendTableGrad } from "./infer_attend.ts";
-import { type Args, at, axesWithin, exactAxes, findAxis, type Inferred, type InferError, need, needCount, needDtype, needSameDtype, Refusal, refuse, sameSize, unique, without } from "./infer_checks.ts";
+import { type Args, at, axesWithin, exactAxes, type Inferred, type InferError, need, needCount, needDtype, needSameDtype, Refusal, refuse, sameSize, unique, without } from "./infer_checks.ts";
+import { groupedDot, groupedDw, groupedSum, groupOffset, groupOrder, groupPlace, top } from "./infer_group.ts";
 import type { OpAttrs, OpName } from "./ops.ts";
 
 type Rule<K extends OpName> = (attrs: OpAttrs[K], args: Args) => Inferred;
-
-const hasLength = (axes: readonly Axis[]): boolean => axes.some((a) => dimValue(a.size) === undefined);
-
-/**
- * Union of two axis lists, in a sensible memory order. The longer list leads (the first of two equals). A missing axis goes
- * right after the axis that precedes it in its own list, or to the front. Lists that share nothing are put one after the
- * other, the one with a run-time length first.
- */
-function combine(a: readonly Axis[], b: readonly Axis[]): Axis[] {
-  const shared = a.some((x) => b.some((y) => y.name === x.name));
-  if (!shared) return hasLength(b) && !hasLength(a) ? [...b, ...a] : [...a, ...b];
-  const [base, other] = b.length > a.length ? [b, a] : [a, b];
-  const out = [...base];
-  let place = 0;
-  for (const x of other) {
-    const there = out.findIndex((y) => y.name === x.name);
-    if (there >= 0) place = there + 1;
-    else out.splice(place++, 0, x);
-  }
-  return out;
-}
-
-/** Axes of an elementwise result: aligned by name, sizes checked. */
-export function alignAxes(args: Args): Axis[] {
-  let out: Axis[] = [];
-  args.forEach((t, j) => {
-    for (const x of t.axes)
-      args.slice(0, j).forEach((u, i) => {
-        const y = findAxis(u, x.name);
-        if (y) sameSize(x.name, i, y.size, j, x.size);
-      });
-    out = combine(out, t.axes);
-  });
-  return out;
-}
 
 const unaryOf = (...allowed: readonly DType[]) => (_: unknown, args: Args): Inferred => {
   needCount(args, 1);
@@ -229,6 +196,9 @@ export const inferRules: { readonly [K in OpName]: Rule<K> } = {
     axesWithin(args, 2, rest, 0);
     return t;
   },
+  top,
+  group_order: groupOrder, group_place: groupPlace, group_offset: groupOffset,
+  grouped_dot: groupedDot, grouped_dw: groupedDw, grouped_sum: groupedSum,
   rope: (a, args) => {
     needCount(args, 2);
     needDtype(args, 0, "f32");

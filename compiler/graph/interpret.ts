@@ -8,6 +8,7 @@ import { evalBinary, evalUnary } from "../scalar/eval.ts";
 import { roundHalf } from "../scalar/half.ts";
 import type { BinaryOp, UnaryOp } from "../scalar/expr.ts";
 import type { Graph, Node, NodeOf, TensorType } from "./graph.ts";
+import { groupedDot, groupedDw, groupedSum, groupOffset, groupOrder, groupPlace, top } from "./interpret_group.ts";
 import { attend, linearCe } from "./interpret_tokens.ts";
 import type { OpName } from "./ops.ts";
 import { scalarOf } from "./tensor.ts";
@@ -278,6 +279,9 @@ export const interpretRules: { readonly [K in OpName]: Rule<K> } = {
     });
     return out;
   },
+  top,
+  group_order: groupOrder, group_place: groupPlace, group_offset: groupOffset,
+  grouped_dot: groupedDot, grouped_dw: groupedDw, grouped_sum: groupedSum,
   rope,
   attend: (n, r) => attend(n.op, n.attrs, r.args, n.type, r.shape, r.options.f32 ?? false),
   attend_lse: (n, r) => attend(n.op, n.attrs, r.args, n.type, r.shape, r.options.f32 ?? false),

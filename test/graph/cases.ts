@@ -1,9 +1,11 @@
 // One or more small uses of every op, for the tests that walk the vocabulary: read-back, verification, gradients, f32 against f64.
 // A case names what it feeds; f32 inputs are the ones whose gradient is checked. Values keep clear of kinks and ties.
 
+import type { Dim } from "../../compiler/dim/dim.ts";
 import { dimConst, dimVar } from "../../compiler/dim/dim.ts";
 import { GraphBuilder, originAt } from "../../compiler/graph/builder.ts";
 import type { Axis, Graph, NodeId, TensorType } from "../../compiler/graph/graph.ts";
+import type { Grouping } from "../../compiler/graph/make.ts";
 import { Make } from "../../compiler/graph/make.ts";
 import type { OpName } from "../../compiler/graph/ops.ts";
 import type { Lengths } from "../../compiler/graph/value.ts";
@@ -157,6 +159,62 @@ function ceCases(op: "linear_ce" | "linear_ce_dx" | "linear_ce_dw"): Case[] {
   ];
 }
 
+type X = (name: string, type: TensorType) => NodeId;
+
+/** Where the 6 rows of [batch, t] go among 3 classes. */
+const routes: Readonly<Record<string, readonly number[]>> = {
+  "some nowhere": [2, 0, -1, 2, 1, 2],
+  "a class is empty": [2, 0, 2, 2, 0, 0],
+  "all in one class": [1, 1, 1, 1, 1, 1],
+  "all nowhere": [-1, -1, 3, -1, 7, -1],
+};
+const [experts, choice] = [ax("experts", 3), ax("choice", 2)];
+
+const routed = (f: (m: Make, g: Grouping, x: X) => NodeId): Case[] =>
+  Object.entries(routes).map(([title, where]) => ({ title, build: (m, x) => f(m, m.groupBy(x("e", I(batch, t)), dimConst(3)), x), values: { e: where } }));
+
+/** Rows [t, choice] of a router that chooses two: 6 rows among 3 classes, one dropped. */
+const chosen = (f: (m: Make, g: Grouping, x: X) => NodeId): Pick<Case, "build" | "values"> => ({
+  build: (m, x) => f(m, m.groupBy(x("e", I(t, choice)), dimConst(3)), x), values: { e: [2, 0, 0, 1, -1, 2] },
+});
+
+const groupings = (f: (m: Make, cls: NodeId, classes: Dim, rows: readonly string[]) => NodeId): Case[] => [
+  ...Object.entries(routes).map(([title, where]): Case => ({ title, build: (m, x) => f(m, x("e", I(batch, t)), dimConst(3), ["batch", "t"]), values: { e: where } })),
+  { title: "the other axis is major", build: (m, x) => f(m, x("e", I(batch, t)), dimConst(3), ["t", "batch"]), values: { e: [2, 0, -1, 2, 1, 2] } },
+  { title: "one axis, one class", build: (m, x) => f(m, x("e", I(t)), dimConst(1), ["t"]), values: { e: [0, -1, 0] } },
+  { title: "choices, more classes than rows", build: (m, x) => f(m, x("e", I(t, choice)), dimConst(9), ["t", "choice"]), values: { e: [8, 0, 3, 3, 8, 5] } },
+  { title: "classes of run-time size", build: (m, x) => f(m, m.sub(x("e", I(batch, t)), m.iota(t)), dimVar("s"), ["batch", "t"]), values: { e: [3, 1, 2, 5, 1, 8] } },
+];
+
+const groupedDots: Case[] = [
+  ...routed((m, g, x) => m.groupedDot(x("x", F(batch, t, d)), x("w", F(experts, d, h)), g, "experts", "d")),
+  { title: "the operand lacks the choice", ...chosen((m, g, x) => m.groupedDot(x("x", F(t, d)), x("w", F(experts, d, h)), g, "experts", "d")) },
+  { title: "the operand lacks the batch", build: (m, x) => m.groupedDot(x("x", F(t, d)), x("w", F(experts, d, h)), m.groupBy(x("e", I(batch, t)), dimConst(3)), "experts", "d"), values: { e: [2, 0, -1, 2, 1, 2] } },
+  { title: "several summed, memory in other orders", ...chosen((m, g, x) => m.groupedDot(x("x", F(h, choice, e, t)), x("w", F(e, d, experts, h)), g, "experts", "h", "e")) },
+  { title: "an aligned axis, a rest of the rows", ...chosen((m, g, x) => m.groupedDot(x("x", F(t, choice, h, e, d)), x("w", F(experts, h, d, ax("u", 3))), g, "experts", "d")) },
+  { title: "no axis of its own on the side of the matrices", ...chosen((m, g, x) => m.groupedDot(x("x", F(t, choice, d)), x("w", F(experts, d)), g, "experts", "d")) },
+  { title: "summed over nothing: each row's gain", ...chosen((m, g, x) => m.groupedDot(x("x", F(t, d)), x("w", F(experts, d)), g, "experts")) },
+  { title: "two products of one kind, then a third", ...chosen((m, g, x) => {
+    const a = x("x", F(t, d));
+    const [gate, up] = [m.groupedDot(a, x("gate", F(experts, d, h)), g, "experts", "d"), m.groupedDot(a, x("up", F(experts, d, h)), g, "experts", "d")];
+    return m.sum(m.mul(m.groupedDot(m.mul(m.silu(gate), up), x("down", F(experts, h, d)), g, "experts", "h"), x("weight", F(t, choice))), "choice");
+  }) },
+  { title: "classes of run-time size", build: (m, x) => m.groupedDot(x("x", F(batch, t, d)), x("w", F(s, d, h)), m.groupBy(x("e", I(batch, t)), dimVar("s")), "s", "d"), values: { e: [3, 0, -1, 3, 1, 2] } },
+];
+
+const dw = (m: Make, g: Grouping, x: NodeId, dy: NodeId, axes: readonly string[], first = 0, classes = experts): NodeId =>
+  m.op("grouped_dw", [x, dy, g.order, g.offset], { rows: g.rows, classes, first, axes });
+const groupedDws: Case[] = [
+  ...routed((m, g, x) => dw(m, g, x("x", F(batch, t, d)), x("dy", F(batch, t, h)), [])),
+  { title: "the operand lacks the choice", ...chosen((m, g, x) => dw(m, g, x("x", F(t, d)), x("dy", F(t, choice, h)), [])) },
+  { title: "the cotangent lacks it", ...chosen((m, g, x) => dw(m, g, x("x", F(choice, t, d)), x("dy", F(t, h)), [])) },
+  { title: "some classes", ...chosen((m, g, x) => dw(m, g, x("x", F(t, d)), x("dy", F(t, choice, h)), [], 1, ax("experts", 2))) },
+  { title: "the middle class", ...chosen((m, g, x) => dw(m, g, x("x", F(t, d)), x("dy", F(t, choice, h)), [], 1, ax("experts", 1))) },
+  { title: "a summed and an aligned axis, other orders", ...chosen((m, g, x) => dw(m, g, x("x", F(h, e, t, choice, d)), x("dy", F(choice, e, h, t, ax("u", 3))), ["e"])) },
+  { title: "all axes aligned: a gain", ...chosen((m, g, x) => dw(m, g, x("x", F(t, d)), x("dy", F(t, choice, d)), [])) },
+  { title: "classes of run-time size", build: (m, x) => dw(m, m.groupBy(x("e", I(batch, t)), dimVar("s")), x("x", F(batch, t, d)), x("dy", F(batch, t, h)), [], 0, s), values: { e: [3, 0, -1, 3, 1, 2] } },
+];
+
 export const cases: { readonly [K in OpName]: readonly Case[] } = {
   input: [{ title: "alone", build: (_, x) => x("x", F(t, d)) }],
   state: [{ title: "alone", build: (m, x) => m.add(x("x", F(d)), m.const(0)) }],
@@ -236,6 +294,23 @@ export const cases: { readonly [K in OpName]: readonly Case[] } = {
   update: [
     { title: "inside", build: (m, x) => m.update(x("cache", F(s, d)), "s", x("value", F(ax("s", 2), d)), x("at", I())), values: { at: [1] } },
     { title: "by row, one over the end", build: (m, x) => m.update(x("cache", F(batch, s, d)), "s", x("value", F(d, batch, ax("s", 2))), x("at", I(batch))), values: { at: [0, 3] } },
+  ],
+  top: [
+    { title: "inner, all equal in one row", build: (m, x) => m.topOrder(x("x", F(t, d)), "d", ax("choice", 2)), values: { x: [0.1, 0.9, -0.3, 0.5, 0.7, 0.7, 0.7, 0.7, -1, -3, -2, -0.5] } },
+    { title: "outer, run-time length", build: (m, x) => m.topOrder(x("x", F(batch, t, d)), "t", ax("choice", 2)) },
+    { title: "all of them", build: (m, x) => m.topOrder(x("x", F(d, t)), "d", ax("d", 4)) },
+    { title: "integers", build: (m, x) => m.topOrder(x("x", I(t, s)), "s", ax("k", 3)), values: { x: [1, 5, 5, -2, 0, 0, 1, 1, 7, 3, 9, 3] } },
+    { title: "a choice of run-time size", build: (m, x) => m.topOrder(x("x", F(batch, s, e)), "s", ax("t", "t")) },
+  ],
+  group_order: groupings((m, cls, classes, rows) => m.groupBy(cls, classes, rows).order),
+  group_place: groupings((m, cls, classes, rows) => m.groupPlace(cls, m.groupBy(cls, classes, rows))),
+  group_offset: groupings((m, cls, classes, rows) => m.groupBy(cls, classes, rows).offset),
+  grouped_dot: groupedDots,
+  grouped_dw: groupedDws,
+  grouped_sum: [
+    ...routed((m, g, x) => m.groupedSum(x("x", F(batch, t, d)), g, "experts")),
+    { title: "turned, no rest, whole numbers", build: (m, x) => m.groupedSum(x("x", I(t, batch)), m.groupBy(x("e", I(batch, t)), dimConst(3)), "c"), values: { e: [2, -1, 0, 2, 2, 0] } },
+    { title: "rows between other axes, classes of run-time size", build: (m, x) => m.groupedSum(x("x", F(d, t, e, batch)), m.groupBy(x("e", I(batch, t)), dimVar("s"), ["t", "batch"]), "s"), values: { e: [3, -1, 0, 1, 3, 9] } },
   ],
   rope: [
     { title: "tokens", build: (m, x) => m.rope(x("x", F(t, h, d)), "d", m.cast(x("p", I(t)), "f32"), 10), values: { p: [0, 5, 2] } },
