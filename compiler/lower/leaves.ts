@@ -14,6 +14,9 @@ import { axis, OpsOn } from "./ops_on.ts";
 export const BATCH: Axis = axis("batch", dimVar("batch"));
 export const TOKENS: Axis = axis("t", dimVar("t"));
 
+/** Random streams of layers; those below are the noise of processes and what the host draws. */
+const FIRST_DRAW = 4096;
+
 export class ModelLeaves {
   readonly model: Model;
   readonly builder: GraphBuilder;
@@ -42,6 +45,14 @@ export class ModelLeaves {
     return this.input(`${process}.level`, "f32", [BATCH, TOKENS]);
   }
 
+  seed(): NodeId {
+    return this.input("seed", "u32", []);
+  }
+
+  step(): NodeId {
+    return this.input("step", "u32", []);
+  }
+
   clean(stream: Stream): NodeId {
     return this.input(`${stream.name}.clean`, "f32", [BATCH, stream.beside ? rowOf(stream) : TOKENS, { name: stream.axis.name, size: stream.axis.size }]);
   }
@@ -60,7 +71,9 @@ export class ModelLeaves {
     return id;
   }
 
-  leaves(attendHook?: Leaves["attendHook"]): Leaves {
+  /** `training`: capacity, noise and dropout are in force; drawn from the inputs `seed` and `step`, by another stream at each place. */
+  leaves(attendHook?: Leaves["attendHook"], training = false): Leaves {
+    let drawn = FIRST_DRAW;
     return {
       parameter: (p) => this.parameter(p),
       attribute: (side, name, tokens) => {
@@ -71,6 +84,7 @@ export class ModelLeaves {
       // What stands beside the sequence is given, and what is given is clean.
       level: (process, tokens) => (this.#beside(tokens) ? this.ops.const(0) : this.level(process)),
       ...(attendHook ? { attendHook } : {}),
+      ...(training ? { training, uniform: (axes, path) => this.ops.at(path).add("random", [this.seed(), this.step()], { kind: "uniform", stream: drawn++, axes }) } : {}),
     };
   }
 

@@ -1,11 +1,14 @@
 // Model -> what a bundle says of it (ModelSpec) and the state buffers of its parameters.
-// Parameters under weight decay come first, so that the optimizer needs one number instead of a table.
+// Parameters under weight decay come first and those that balance experts last, so that the optimizer needs a few numbers instead of a table.
 
 import { dimValue } from "../dim/dim.ts";
 import type { ModelSpec, ParameterSpec, StreamSpec, TaskItem } from "../plan/manifest.ts";
 import type { StateBuffer } from "../plan/plan.ts";
 import type { Model, Stream, TaskItem as ModelItem } from "../types/model.ts";
+import type { Parameter } from "../types/parameter.ts";
 import type { FlatParameters } from "./optimizer.ts";
+import { routerSpecs } from "./routers.ts";
+import { routingsOf } from "./train.ts";
 
 export interface ParameterLayout extends FlatParameters {
   readonly parameters: readonly ParameterSpec[];
@@ -13,19 +16,35 @@ export interface ParameterLayout extends FlatParameters {
 
 /** Offsets in elements; each parameter starts at a multiple of 4. */
 export function layoutParameters(model: Model): ParameterLayout {
-  const decays = (p: Model["parameters"][number]): boolean => p.decay && !p.frozen;
+  const rate = (p: Parameter): number => (p.frozen ? 0 : (p.balance ?? 0));
+  const decayed = model.parameters.filter((p) => p.decay && !p.frozen && rate(p) === 0);
+  const rates = [...new Set(model.parameters.map(rate).filter((r) => r !== 0))].sort((a, b) => a - b);
   const parameters: ParameterSpec[] = [];
   let offset = 0;
-  let decayed = 0;
-  for (const group of [true, false])
-    for (const p of model.parameters) {
-      if (decays(p) !== group) continue;
-      const axes = p.axes.map((a) => ({ name: a.name, size: dimValue(a.size) ?? 0 }));
-      parameters.push({ path: p.path, axes, init: p.init, decay: p.decay, frozen: p.frozen, offset });
-      offset += Math.ceil(axes.reduce((n, a) => n * a.size, 1) / 4) * 4;
-      if (group) decayed = offset;
+  const place = (group: readonly Parameter[]): number => {
+    for (const p of group) {
+      parameters.push(parameterSpec(p, offset));
+      offset += Math.ceil(sizeOf(p) / 4) * 4;
     }
-  return { parameters, count: Math.max(4, offset), decayed };
+    return offset;
+  };
+  const first = place(decayed);
+  place(model.parameters.filter((p) => rate(p) === 0 && !decayed.includes(p)));
+  const balanced = rates.map((r) => ({ start: offset, end: place(model.parameters.filter((p) => rate(p) === r)), rate: r }));
+  return { parameters, count: Math.max(4, offset), decayed: first, ...(balanced.length > 0 ? { balanced } : {}) };
+}
+
+const sizeOf = (p: Parameter): number => p.axes.reduce((n, a) => n * (dimValue(a.size) ?? 0), 1);
+
+function parameterSpec(p: Parameter, offset: number): ParameterSpec {
+  return {
+    path: p.path, axes: p.axes.map((a) => ({ name: a.name, size: dimValue(a.size) ?? 0 })), init: p.init, decay: p.decay, frozen: p.frozen, offset,
+    ...(p.from === undefined ? {} : { from: p.from }),
+    ...(p.dense === undefined ? {} : { dense: p.dense }),
+    ...(p.experts && p.experts.length > 0 ? { experts: p.experts.length } : {}),
+    ...(p.alike ? { alike: true } : {}),
+    ...(p.balance === undefined ? {} : { balance: p.balance }),
+  };
 }
 
 /** params, grads, moments, EMA and accumulator: one layout, several buffers. */
@@ -36,6 +55,9 @@ export function parameterStates(model: Model, layout: ParameterLayout): StateBuf
 }
 
 export function modelSpec(model: Model, layout: ParameterLayout, cache: ModelSpec["cache"]): ModelSpec {
+  const notes = routingsOf(model);
+  const coupling = notes.find((n) => n.couples);
+  const coupled = coupling && `router \`${coupling.route}\` of \`${coupling.path}\` chooses among all tokens of a sample`;
   return {
     name: model.name,
     streams: model.streams.map(streamSpec),
@@ -58,7 +80,10 @@ export function modelSpec(model: Model, layout: ParameterLayout, cache: ModelSpe
     parameters: layout.parameters,
     parameterCount: layout.count,
     decayed: layout.decayed,
-    cache,
+    ...(notes.length === 0 ? {} : { routers: routerSpecs(notes) }),
+    ...(coupled === undefined ? {} : { coupled }),
+    // Every later token may change where the earlier ones go, so none of their keys lasts.
+    cache: coupled === undefined ? cache : { sound: false, reason: cache.sound ? coupled : cache.reason },
     ...(model.maxTokens === undefined ? {} : { maxTokens: model.maxTokens }),
   };
 }

@@ -1,10 +1,10 @@
 // The optimizer as graphs over flat state buffers: AdamW (Loshchilov & Hutter 2019) with global-norm clipping and EMA,
 // and the two that accumulate gradients. One axis `n` runs over every parameter, so a step is at most two dispatches.
-// Parameters subject to weight decay come first: their count is the whole of the group table.
+// Parameters subject to weight decay come first and those that balance experts last: two counts and the rates are the whole group table.
 
 import { dimConst } from "../dim/dim.ts";
 import { GraphBuilder } from "../graph/builder.ts";
-import type { Graph, Origin, TensorType } from "../graph/graph.ts";
+import type { Graph, NodeId, Origin, TensorType } from "../graph/graph.ts";
 import type { TrainSpec } from "../plan/manifest.ts";
 import { axis, OpsOn } from "./ops_on.ts";
 
@@ -13,6 +13,15 @@ export interface FlatParameters {
   readonly count: number;
   /** The first so many are decayed. */
   readonly decayed: number;
+  /** Numbers at the end that are moved by the load of experts, at a rate each, instead of by a gradient; they end at `count`. */
+  readonly balanced?: readonly Balanced[];
+}
+
+/** Numbers from `start` to `end` of the flat parameters. */
+export interface Balanced {
+  readonly start: number;
+  readonly end: number;
+  readonly rate: number;
 }
 
 const origin: Origin = { spans: [], path: "train", via: [] };
@@ -23,7 +32,7 @@ function start(name: string, flat: FlatParameters): { o: OpsOn; type: TensorType
 }
 
 /**
- * One AdamW step. Inputs, all scalars: `lr`, `correct1` and `correct2` (1 - beta^step), `ema` (decay of the average).
+ * One AdamW step, and for what balances experts p -= rate * sign(g) (Wang et al. 2024, DeepSeek-V3). Inputs, all scalars: `lr`, `correct1` and `correct2` (1 - beta^step), `ema` (decay of the average).
  * Outputs: `grad_norm`. States: params, grads, adam.m, adam.v and, with EMA, ema.
  */
 export function lowerApply(train: TrainSpec, flat: FlatParameters): Graph {
@@ -36,15 +45,19 @@ export function lowerApply(train: TrainSpec, flat: FlatParameters): Graph {
   const correct1 = o.input("correct1", "f32", []);
   const correct2 = o.input("correct2", "f32", []);
   const [beta1, beta2] = train.betas;
-  const norm = o.un("sqrt", o.sum(o.bin("mul", g, g), ["n"]));
+  const index = o.add("iota", [], { axis: axis("n", dimConst(flat.count)) });
+  // How far a load lies from the mean is no slope: it is outside the norm, the clipping, the moments and the decay.
+  const learned = flat.balanced?.[0]?.start;
+  const slope = learned === undefined ? g : o.select(o.num("lt", index, learned), g, o.const(0));
+  const norm = o.un("sqrt", o.sum(o.bin("mul", slope, slope), ["n"]));
   const scale = train.clip > 0 ? o.num("min", o.bin("div", o.const(train.clip), o.num("add", norm, 1e-6)), 1) : o.const(1);
-  const grad = o.bin("mul", g, scale);
+  const grad = o.bin("mul", slope, scale);
   const m2 = o.bin("add", o.num("mul", m, beta1), o.num("mul", grad, 1 - beta1));
   const v2 = o.bin("add", o.num("mul", v, beta2), o.num("mul", o.bin("mul", grad, grad), 1 - beta2));
   const update = o.bin("div", o.bin("div", m2, correct1), o.num("add", o.un("sqrt", o.bin("div", v2, correct2)), train.eps));
-  const index = o.add("iota", [], { axis: axis("n", dimConst(flat.count)) });
   const decay = o.select(o.num("lt", index, flat.decayed), o.num("mul", p, train.decay), o.const(0));
-  const p2 = o.bin("sub", p, o.bin("mul", o.bin("add", update, decay), lr));
+  const stepped = o.bin("sub", p, o.bin("mul", o.bin("add", update, decay), lr));
+  const p2 = (flat.balanced ?? []).reduce((before, { start, rate }) => o.select(o.num("lt", index, start), before, o.bin("sub", p, o.num("mul", sign(o, g), rate))), stepped);
   o.builder.output("params", p2, "params");
   o.builder.output("adam.m", m2, "adam.m");
   o.builder.output("adam.v", v2, "adam.v");
@@ -56,6 +69,9 @@ export function lowerApply(train: TrainSpec, flat: FlatParameters): Graph {
   o.builder.output("grad_norm", norm);
   return o.builder.finish();
 }
+
+/** -1, 0 or 1. */
+const sign = (o: OpsOn, x: NodeId): NodeId => o.bin("sub", o.cast(o.bin("lt", o.const(0), x), "f32"), o.cast(o.num("lt", x, 0), "f32"));
 
 /** accum = grads on the first micro-batch (`first` = 1), accum + grads on the later ones. */
 export function lowerAccumulate(flat: FlatParameters): Graph {

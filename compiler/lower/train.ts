@@ -1,5 +1,6 @@
 // Model -> the `loss` and `grad` graphs. In: a checked Model. Out: one graph that embeds, corrupts, runs the body, takes every
-// loss term and, for `grad`, appends the gradients of all parameters that are not frozen.
+// loss term, those of routers too, and, for `grad`, appends the gradients of all parameters that are not frozen.
+// Both are programs of training: capacity and noise are in force in `loss` too, so that it says what `grad` goes down on.
 // Weights of tokens arrive normalised, so a loss is a plain weighted sum and a term of no token is zero.
 
 import { gradients } from "../autodiff/backward.ts";
@@ -8,45 +9,58 @@ import type { Graph, NodeId } from "../graph/graph.ts";
 import type { ScalarExpr } from "../scalar/expr.ts";
 import { elaborateNetwork } from "../types/elaborate_network.ts";
 import type { LossTerm, Model, Process } from "../types/model.ts";
-import type { Network } from "../types/network.ts";
+import type { Network, RoutingNote } from "../types/network.ts";
 import { BATCH, corrupt, ModelLeaves, TOKENS } from "./leaves.ts";
 import { OpsOn } from "./ops_on.ts";
+import { balanceOutputs, routerLosses, routingOutput } from "./routers.ts";
 
 export function lowerTraining(model: Model, name: "loss" | "grad"): Graph {
   const builder = new GraphBuilder(name);
+  const { leaves, network, loss } = applied(model, builder);
+  const notes = network.routings();
+  routingOutput(builder, notes);
+  if (name === "grad") {
+    appendGradients(model, leaves, loss);
+    balanceOutputs(builder, notes);
+  }
+  return builder.finish();
+}
+
+/** What the training programs of a model route, in the order in which they say it. */
+export const routingsOf = (model: Model): readonly RoutingNote[] => applied(model, new GraphBuilder("routings")).network.routings();
+
+/** The network under its losses; each term and their sum are outputs. */
+function applied(model: Model, builder: GraphBuilder): { leaves: ModelLeaves; network: Network; loss: NodeId } {
   const leaves = new ModelLeaves(model, builder);
-  const network = elaborateNetwork(model, builder, leaves.leaves());
-  const seed = (): NodeId => leaves.input("seed", "u32", []);
-  const step = (): NodeId => leaves.input("step", "u32", []);
+  const network = elaborateNetwork(model, builder, leaves.leaves(undefined, true));
   const corrupted = new Map<string, { noisy: NodeId; target: NodeId }>();
   model.processes.forEach((process, index) => {
     const stream = model.streams.find((s) => s.name === process.stream);
     if (!stream) return;
     const o = new OpsOn(builder, { spans: [process.span], path: process.name, via: [] });
     const axes = [BATCH, TOKENS, { name: stream.axis.name, size: stream.axis.size }];
-    const noise = o.add("random", [seed(), step()], { kind: "normal", stream: index + 1, axes });
+    const noise = o.add("random", [leaves.seed(), leaves.step()], { kind: "normal", stream: index + 1, axes });
     corrupted.set(stream.name, corrupt(o, process, leaves.clean(stream), noise, leaves.level(process.name)));
   });
   const x = leaves.embed(network, (s) => corrupted.get(s.name)?.noisy ?? leaves.clean(s));
   const h = network.body(x, leaves.beside(network));
-  let total: NodeId | undefined;
-  for (const term of model.losses) {
+  const terms = model.losses.map((term) => {
     const o = new OpsOn(builder, { spans: [term.span], path: `loss.${term.name}`, via: [] });
     const value = term.kind === "next_token" ? nextToken(leaves, network, term, h, o) : denoise(leaves, network, model.processes, term, h, corrupted, o);
     builder.output(`loss.${term.name}`, value);
-    const weighted = o.bin("mul", value, stepWeight(o, term.weight, step));
-    total = total === undefined ? weighted : o.bin("add", total, weighted);
-  }
-  const loss = total ?? leaves.ops.const(0);
+    return o.bin("mul", value, stepWeight(o, term.weight, () => leaves.step()));
+  });
+  terms.push(...routerLosses(builder, network.routings(), () => leaves.input("share", "f32", [])));
+  const loss = terms.length === 0 ? leaves.ops.const(0) : terms.reduce((a, b) => leaves.ops.at("loss").bin("add", a, b));
   builder.output("loss", loss);
-  if (name === "grad") appendGradients(model, leaves, loss);
-  return builder.finish();
+  return { leaves, network, loss };
 }
 
 /** grads/<path> in the memory order of the parameter. */
 function appendGradients(model: Model, leaves: ModelLeaves, loss: NodeId): void {
   const { builder } = leaves;
-  const wanted = model.parameters.filter((p) => !p.frozen && leaves.parameters.has(p.path));
+  // What balances experts is moved by their load, not by a slope.
+  const wanted = model.parameters.filter((p) => !p.frozen && p.balance === undefined && leaves.parameters.has(p.path));
   const grads = gradients(builder, loss, wanted.map((p) => leaves.parameter(p)));
   wanted.forEach((p, i) => {
     const grad = grads[i];

@@ -110,6 +110,32 @@ export interface ParameterSpec {
   readonly decay: boolean;
   readonly frozen: boolean;
   readonly offset: number;
+  /** Starts as a copy of the parameter of this path. */
+  readonly from?: string;
+  /** The path without names of branches: what a model that does not route here calls it. */
+  readonly dense?: string;
+  /** So many axes, the leading ones, count experts. */
+  readonly experts?: number;
+  /** All experts start as the first. */
+  readonly alike?: boolean;
+  /** Moved by the load of experts at this rate, not by a gradient. */
+  readonly balance?: number;
+}
+
+/** A routed layer, in the order of application, and where the training programs' output `routing` holds its counts of rows. */
+export interface RouterSpec {
+  /** The routed layer: `body[3].ffn`. */
+  readonly path: string;
+  /** Name of the route or router. */
+  readonly route: string;
+  readonly learned: boolean;
+  readonly experts: number;
+  /** Names of the branches of a route; empty for a router. */
+  readonly branches: readonly string[];
+  /** `routing[offset + e]` is how many rows went to expert e, `routing[offset + experts]` how many wanted one. */
+  readonly offset: number;
+  /** Terms that it adds to the loss, and the outputs that hold them, weighted. */
+  readonly losses: readonly { readonly name: string; readonly output: string }[];
 }
 
 export interface ModelSpec {
@@ -127,6 +153,10 @@ export interface ModelSpec {
   /** Numbers of the params buffer; the first `decayed` are subject to weight decay. */
   readonly parameterCount: number;
   readonly decayed: number;
+  /** Routed layers, where there are any. */
+  readonly routers?: readonly RouterSpec[];
+  /** Which expert a token goes to depends on the other tokens of its row, as the reason says: rows hold one sample each. */
+  readonly coupled?: string;
   /** Whether generation may keep keys and values of committed tokens. When not: a reason, and how many items of each task, from its
    * first, it may keep all the same (none where a task is not named). */
   readonly cache: { readonly sound: true } | { readonly sound: false; readonly reason: string; readonly keep?: Readonly<Record<string, number>> | undefined };

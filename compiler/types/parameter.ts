@@ -26,6 +26,8 @@ export interface Parameter {
   readonly frozen: boolean;
   /** Starts with the values of the parameter of this path: an expert that begins as a copy of another. */
   readonly from?: string;
+  /** The path without names of branches: what the weight is called in a model that does not route here (upcycling). */
+  readonly dense?: string;
   /** Axes that count experts of routers, outermost first; they lead `axes`. */
   readonly experts?: readonly string[];
   /** All experts along those axes start with the values of the first (upcycling). */

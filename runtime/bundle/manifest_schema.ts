@@ -67,9 +67,37 @@ const model = v.object({
     ema: v.number(),
     seed: size,
   }),
-  parameters: v.array(v.object({ path: v.string(), axes: v.array(v.object({ name: v.string(), size })), init, decay: v.boolean(), frozen: v.boolean(), offset: size })),
+  parameters: v.array(
+    v.object({
+      path: v.string(),
+      axes: v.array(v.object({ name: v.string(), size })),
+      init,
+      decay: v.boolean(),
+      frozen: v.boolean(),
+      offset: size,
+      from: v.optional(v.string()),
+      dense: v.optional(v.string()),
+      experts: v.optional(size),
+      alike: v.optional(v.boolean()),
+      balance: v.optional(v.number()),
+    }),
+  ),
   parameterCount: size,
   decayed: size,
+  routers: v.optional(
+    v.array(
+      v.object({
+        path: v.string(),
+        route: v.string(),
+        learned: v.boolean(),
+        experts: size,
+        branches: v.array(v.string()),
+        offset: size,
+        losses: v.array(v.object({ name: v.string(), output: v.string() })),
+      }),
+    ),
+  ),
+  coupled: v.optional(v.string()),
   cache: v.union([v.object({ sound: v.literal(true) }), v.object({ sound: v.literal(false), reason: v.string(), keep: v.optional(v.record(v.string(), size)) })]),
   maxTokens: v.optional(size),
 });

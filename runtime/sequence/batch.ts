@@ -1,5 +1,6 @@
 // Sequences to the input arrays of a program: rows of `t` tokens, several short sequences packed into a row.
-// Packing is sound because every mask is joined with `q.doc == k.doc`; padding has doc -1.
+// Packing is sound because every mask is joined with `q.doc == k.doc`; padding has doc -1. Where a router chooses among all
+// tokens of a row (`coupled`) each row holds one sequence, whatever is asked.
 // Out: arrays named as the programs' inputs (`tok.id`, `tok.pos`, `image.clean`, ...).
 
 import type { ModelSpec } from "../../compiler/plan/manifest.ts";
@@ -36,9 +37,10 @@ export function packSequences(model: ModelSpec, sequences: readonly Sequence[], 
   const free: number[] = [];
   const placed: Placed[] = [];
   const order = sequences.map((s, i) => ({ s, i }));
-  if (options.pack) order.sort((a, b) => b.s.count - a.s.count || a.i - b.i);
+  const pack = options.pack && model.coupled === undefined;
+  if (pack) order.sort((a, b) => b.s.count - a.s.count || a.i - b.i);
   for (const { s } of order) {
-    let row = options.pack ? free.findIndex((f) => f >= s.count) : -1;
+    let row = pack ? free.findIndex((f) => f >= s.count) : -1;
     if (row < 0) row = free.push(tokens) - 1;
     const left = free[row] ?? tokens;
     placed.push({ sequence: s, row, start: tokens - left });

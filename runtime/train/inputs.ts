@@ -67,6 +67,7 @@ export function trainingInputs(model: ModelSpec, table: TokenTable, options: Bat
   Object.assign(values, beside.values);
   values.seed = Uint32Array.of(options.seed >>> 0);
   values.step = Uint32Array.of(options.step >>> 0);
+  values.share = Float32Array.of(options.scale ?? 1);
   return { lengths: { batch: rows, t: tokens, ...beside.lengths }, values, counts };
 }
 

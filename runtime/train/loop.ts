@@ -10,6 +10,7 @@ import type { Machine } from "../exec/machine.ts";
 import { packSequences } from "../sequence/batch.ts";
 import { drawDrops, type FieldValue, layoutSample, type Sequence } from "../sequence/layout.ts";
 import { pick, trainingInputs } from "./inputs.ts";
+import { addCounts, routingMetrics, type RoutingMetrics, termsByName } from "./routing.ts";
 import { uniformAt } from "../random/philox.ts";
 
 /** One record of the data, encoded: a value by stream and, where a stream has several (captions), which draw to take. */
@@ -23,12 +24,15 @@ export interface Metrics {
   /** 1-based: the number of optimizer steps done. */
   readonly step: number;
   readonly loss: number;
+  /** Terms of the loss before their weights; those of routers, which are weighted, summed over the layers. */
   readonly terms: Readonly<Record<string, number>>;
   readonly lr: number;
   readonly grad_norm: number;
   readonly tokens: number;
   readonly samples: number;
   readonly seconds: number;
+  /** Where rows went, by routed layer. */
+  readonly routing?: readonly RoutingMetrics[];
 }
 
 export interface TrainHooks {
@@ -140,7 +144,9 @@ async function oneStep(machine: Machine, train: TrainSpec, data: TrainingData, o
   const sums: Record<string, number> = {};
   let tokens = 0;
   let norm = 0;
-  const names = ["loss", ...spec.losses.map((l) => `loss.${l.name}`)];
+  const routers = spec.routers ?? [];
+  const counts: number[] = [];
+  const names = ["loss", ...spec.losses.map((l) => `loss.${l.name}`), ...routers.flatMap((r) => r.losses.map((l) => l.output))];
   for (let m = 0; m < train.accumulate; m++) {
     const sequences = drawSequences(spec, data, order, train.seed, step * micro * train.accumulate + m * micro, micro);
     hooks.onSamples?.(sequences);
@@ -157,7 +163,7 @@ async function oneStep(machine: Machine, train: TrainSpec, data: TrainingData, o
     hooks.onShape?.(grad.lengths, grad.layout.peakBytes);
     grad.write(pick(inputs.values, grad.program.plan.inputs));
     const programs: BoundProgram[] = [grad];
-    const wanted = [...names];
+    const wanted = [...names, ...(routers.length > 0 ? ["routing"] : [])];
     const last = m === train.accumulate - 1;
     if (train.accumulate > 1) {
       const extra = await machine.bind(last ? "finish" : "accumulate", {});
@@ -172,11 +178,15 @@ async function oneStep(machine: Machine, train: TrainSpec, data: TrainingData, o
     }
     const out = await machine.submit(programs, wanted);
     for (const n of names) sums[n] = (sums[n] ?? 0) + (out[n]?.[0] ?? Number.NaN);
+    addCounts(counts, out.routing ?? []);
     if (last) norm = out.grad_norm?.[0] ?? Number.NaN;
     tokens += sequences.reduce((n, s) => n + s.count, 0);
   }
-  const terms = Object.fromEntries(spec.losses.map((l) => [l.name, sums[`loss.${l.name}`] ?? Number.NaN]));
-  return { loss: sums.loss ?? Number.NaN, terms, lr: learningRate(train, step), grad_norm: norm, tokens, samples: micro * train.accumulate };
+  const terms = { ...Object.fromEntries(spec.losses.map((l) => [l.name, sums[`loss.${l.name}`] ?? Number.NaN])), ...termsByName(routers, sums) };
+  return {
+    loss: sums.loss ?? Number.NaN, terms, lr: learningRate(train, step), grad_norm: norm, tokens, samples: micro * train.accumulate,
+    ...(routers.length > 0 ? { routing: routingMetrics(routers, counts, sums) } : {}),
+  };
 }
 
 /** What the optimizer step reads: the rate, the corrections of young moments, how much the average keeps. */
