@@ -5,7 +5,7 @@
 
 import { didYouMean } from "../../grammar/suggest.ts";
 import type { Span } from "../../grammar/source.ts";
-import type { Arg, Expr, Ident, LayerDecl, Member, MethodMember, Param, WeightMember, WeightName } from "../ast/nodes.ts";
+import type { Arg, Expr, Ident, LayerDecl, Member, MethodMember, Param, RouterDecl, WeightMember, WeightName } from "../ast/nodes.ts";
 import { dimConst, dimEqual, dimValue, dimVar } from "../dim/dim.ts";
 import { bindParameters, newScope, signatureOf, wantedOf } from "./calls.ts";
 import type { Context } from "./context.ts";
@@ -35,19 +35,25 @@ export function makeLayer(cx: Context, decl: LayerDecl, home: Scope, args: reado
     });
   }
   if (cx.frames.length > MAX_DEPTH) return cx.report("E0223", `layer \`${name}\` contains itself without end`, at);
+  return { kind: "layer", form: makeParts(cx, decl, home, args, at, env), span: at };
+}
+
+/** What a layer or router is made of: arguments bound, members worked out. `losses` takes what a router's `loss` lines say. */
+export function makeParts(cx: Context, decl: LayerDecl | RouterDecl, home: Scope, args: readonly Arg[], at: Span, env: Env, losses?: Expr[]): LayerInstance {
+  const name = decl.name.text;
   const path = claimPath(cx, env, name);
   const scope = newScope(home, true);
   const callee = { name, declared: decl.name.span, signature: signatureOf(cx, decl.name, decl.params) };
-  return cx.within(`layer \`${name}\``, at, () => {
+  return cx.within(`${decl.kind} \`${name}\``, at, () => {
     const bound = bindParameters(cx, callee, decl.params.map(wantedOf), args, at, env, scope, path);
     const aliases = separateAxes(scope, [...bound].map(([n, b]) => [n, b.value]));
-    return finish(cx, decl, scope, path, at, aliases);
+    return partsOf(cx, decl, scope, path, aliases, losses);
   });
 }
 
 /** The layer of a declaration that is checked alone, its parameters given as variables. */
 export function layerAlone(cx: Context, decl: LayerDecl, scope: Scope): LayerValue {
-  return finish(cx, decl, scope, decl.name.text, decl.name.span, []);
+  return { kind: "layer", form: partsOf(cx, decl, scope, decl.name.text, []), span: decl.name.span };
 }
 
 /** Gives every axis parameter a name that no other one has. */
@@ -68,7 +74,8 @@ function separateAxes(scope: Scope, params: readonly (readonly [string, Value])[
   return aliases;
 }
 
-function finish(cx: Context, decl: LayerDecl, scope: Scope, path: string, at: Span, aliases: readonly AxisAlias[]): LayerValue {
+/** The parts of a declaration whose parameters are bound in `scope`. */
+export function partsOf(cx: Context, decl: LayerDecl | RouterDecl, scope: Scope, path: string, aliases: readonly AxisAlias[], losses?: Expr[]): LayerInstance {
   const methods = new Map<string, MethodMember>();
   const axisNames = new Set<string>(aliases.map((a) => a.inside));
   for (const e of scope.entries.values()) {
@@ -77,14 +84,16 @@ function finish(cx: Context, decl: LayerDecl, scope: Scope, path: string, at: Sp
   }
   const instance: LayerInstance = { kind: "instance", decl, path, scope, methods, aliases, axisNames };
   const env: Env = { scope, path, exact: false, inForward: false };
-  addMembers(cx, decl.members, { env, methods, axisNames });
-  return { kind: "layer", form: instance, span: at };
+  addMembers(cx, decl.members, { env, methods, axisNames, losses });
+  return instance;
 }
 
 interface Place {
   readonly env: Env;
   readonly methods: Map<string, MethodMember>;
   readonly axisNames: Set<string>;
+  /** Losses of a router; layers have none. */
+  readonly losses: Expr[] | undefined;
 }
 
 function addMembers(cx: Context, members: readonly Member[], p: Place): void {
@@ -142,7 +151,8 @@ function addMembers(cx: Context, members: readonly Member[], p: Place): void {
         repeatMembers(cx, m.range, m.index, p, (inner) => addMembers(cx, m.members, inner));
         break;
       case "loss":
-        cx.later("E0408", "losses inside layers are not built yet", m.span);
+        if (p.losses) p.losses.push(m.value);
+        else cx.later("E0408", "losses inside layers are not built yet", m.span);
         break;
       default:
         cx.report("E0229", "this does not belong in a layer", m.span);
@@ -253,6 +263,12 @@ function tieTo(cx: Context, tie: Expr, w: WeightName, axes: readonly NamedSize[]
 
 /** Applies a layer to inputs. */
 export function applyLayer(cx: Context, layer: LayerValue, inputs: readonly Value[], at: Span): Value {
+  const out = applyForm(cx, layer, inputs, at);
+  cx.choosing?.heard.set(layer.form, out);
+  return out;
+}
+
+function applyForm(cx: Context, layer: LayerValue, inputs: readonly Value[], at: Span): Value {
   const form = layer.form;
   switch (form.kind) {
     case "unknown": return poison;
@@ -288,28 +304,28 @@ export function applyMethod(cx: Context, layer: LayerInstance, name: string, inp
   const method = layer.methods.get(name);
   if (!method) {
     if (cx.broken.has(layer.decl)) return cx.broke();
-    return cx.report("E0212", `layer \`${what}\` has no \`${name}\``, at, { also: [{ span: layer.decl.name.span, text: "declared here" }], help: didYouMean(name, layer.methods.keys()) });
+    return cx.report("E0212", `${layer.decl.kind} \`${what}\` has no \`${name}\``, at, { also: [{ span: layer.decl.name.span, text: "declared here" }], help: didYouMean(name, layer.methods.keys()) });
   }
   if (inputs.length !== method.inputs.length) {
     const n = method.inputs.length;
-    return cx.report(inputs.length < n ? "E0209" : "E0210", `layer \`${what}\` is applied to ${n === 0 ? "nothing" : n === 1 ? "one tensor" : `${n} tensors`}, and there ${inputs.length === 1 ? "is 1" : `are ${inputs.length}`} here`, at, {
+    return cx.report(inputs.length < n ? "E0209" : "E0210", `${layer.decl.kind} \`${what}\` is applied to ${n === 0 ? "nothing" : n === 1 ? "one tensor" : `${n} tensors`}, and there ${inputs.length === 1 ? "is 1" : `are ${inputs.length}`} here`, at, {
       also: [{ span: method.name.span, text: "its inputs are declared here" }],
     });
   }
   if (cx.broken.has(layer.decl) && !cx.alone) return cx.broke();
   // A layer that is made of itself has been reported where it is made.
-  if (cx.frames.length > MAX_DEPTH) return cx.errors > 0 ? poison : cx.report("E0223", `layer \`${what}\` applies itself without end`, at);
+  if (cx.frames.length > MAX_DEPTH) return cx.errors > 0 ? poison : cx.report("E0223", `${layer.decl.kind} \`${what}\` applies itself without end`, at);
   const scope = newScope(layer.scope);
   const ready = method.inputs.map((p, i) => bindInput(cx, layer, p, inputs[i] ?? poison, at, scope));
   if (ready.includes(false)) return poison;
-  return cx.within(`layer \`${what}\``, at, () => {
+  return cx.within(`${layer.decl.kind} \`${what}\``, at, () => {
     const out = cx.evaluate.expr(cx, method.body, { scope, path: layer.path, exact: false, inForward: true });
     return leave(cx, layer, out, at);
   });
 }
 
 /** Binds one input, under the names the layer uses for its axes. False where it does not fit. */
-function bindInput(cx: Context, layer: LayerInstance, p: Param, value: Value, at: Span, scope: Scope): boolean {
+export function bindInput(cx: Context, layer: LayerInstance, p: Param, value: Value, at: Span, scope: Scope): boolean {
   const name = p.name;
   if (value.kind === "weight" && cx.run) {
     const env: Env = { scope, path: layer.path, exact: false, inForward: true };
@@ -317,7 +333,7 @@ function bindInput(cx: Context, layer: LayerInstance, p: Param, value: Value, at
   }
   if (value.kind === "poison" || p.axes === null || value.kind !== "tensor") {
     if (p.axes !== null && value.kind !== "poison" && value.kind !== "tensor") {
-      cx.report("E0202", `\`${name.text}\` of layer \`${layer.decl.name.text}\` is a tensor, and this is ${describe(value)}`, at, { also: [{ span: name.span, text: "declared here" }] });
+      cx.report("E0202", `\`${name.text}\` of ${layer.decl.kind} \`${layer.decl.name.text}\` is a tensor, and this is ${describe(value)}`, at, { also: [{ span: name.span, text: "declared here" }] });
       return false;
     }
     for (const a of p.axes ?? []) if (!scope.find(a.text)) scope.set(a.text, poison, a.span, "axis");
@@ -338,9 +354,9 @@ function bindInput(cx: Context, layer: LayerInstance, p: Param, value: Value, at
     const outside = alias?.outside ?? axis?.name ?? a.text;
     const found = axesOf(cx, node).find((x) => x.name === outside);
     if (!found) {
-      cx.report("E0213", `layer \`${layer.decl.name.text}\` needs axis \`${outside}\`, which its input does not have`, at, {
+      cx.report("E0213", `${layer.decl.kind} \`${layer.decl.name.text}\` needs axis \`${outside}\`, which its input does not have`, at, {
         label: axesText(cx, node),
-        also: [{ span: a.span, text: outside === a.text ? `\`${name.text}\` has \`${a.text}\` here` : `\`${a.text}\` of this layer is \`${outside}\`` }],
+        also: [{ span: a.span, text: outside === a.text ? `\`${name.text}\` has \`${a.text}\` here` : `\`${a.text}\` of this ${layer.decl.kind} is \`${outside}\`` }],
         help: didYouMean(outside, axesOf(cx, node).map((x) => x.name)),
       });
       return false;
@@ -362,8 +378,8 @@ function bindInput(cx: Context, layer: LayerInstance, p: Param, value: Value, at
   if (p.axes.length > 0) {
     const captured = axesOf(cx, node).find((x) => layer.axisNames.has(x.name) && !listed.has(x.name));
     if (captured) {
-      cx.report("E0216", `the input has an axis \`${captured.name}\`, which layer \`${layer.decl.name.text}\` uses for itself`, at, {
-        label: axesText(cx, node), also: [{ span: layer.decl.name.span, text: `this layer makes its own \`${captured.name}\`` }],
+      cx.report("E0216", `the input has an axis \`${captured.name}\`, which ${layer.decl.kind} \`${layer.decl.name.text}\` uses for itself`, at, {
+        label: axesText(cx, node), also: [{ span: layer.decl.name.span, text: `this ${layer.decl.kind} makes its own \`${captured.name}\`` }],
         help: `rename it first: \`rename[${captured.name} -> ${captured.name}2](…)\``,
       });
       return false;
@@ -383,7 +399,7 @@ function leave(cx: Context, layer: LayerInstance, out: Value, at: Span): Value {
     const node = value.node;
     if (!axesOf(cx, node).some((a) => a.name === inside)) continue;
     value = cx.emit({ scope: layer.scope, path: layer.path, exact: false, inForward: true }, at, (make) => make.rename(node, inside, outside), () =>
-      cx.report("E0215", `the result of layer \`${layer.decl.name.text}\` would have axis \`${outside}\` twice`, at, {
+      cx.report("E0215", `the result of ${layer.decl.kind} \`${layer.decl.name.text}\` would have axis \`${outside}\` twice`, at, {
         help: `give the second one a name of its own: \`axis ${outside}2 = ${outside}\` as the argument`,
       }));
   }
