@@ -14,7 +14,7 @@ export interface SummedDot {
   readonly names: Readonly<Record<string, string>>;
 }
 
-export type UnitKind = "map" | "reduce" | "partial" | "product" | "attend" | "attend_dq" | "attend_dkv" | "attend_dtable" | "ce" | "scatter" | "update" | "copy";
+export type UnitKind = "map" | "reduce" | "partial" | "product" | "attend" | "attend_dq" | "attend_dkv" | "attend_dtable" | "ce" | "group_by" | "top" | "grouped_sum" | "scatter" | "update" | "copy";
 
 export interface Unit {
   readonly kind: UnitKind;
@@ -79,6 +79,9 @@ function anchorKind(graph: Graph, n: Node): UnitKind | undefined {
     case "attend_dk": case "attend_dv": return "attend_dkv";
     case "attend_dtable": return "attend_dtable";
     case "linear_ce": case "linear_ce_dx": case "linear_ce_dw": return "ce";
+    case "group_order": case "group_place": case "group_offset": return "group_by";
+    case "top": return "top";
+    case "grouped_sum": return "grouped_sum";
     case "scatter_add": return "scatter";
     default: return undefined;
   }
@@ -163,7 +166,8 @@ export function analyse(graph: Graph): Analysis {
       const kind = anchors.get(u);
       if (kind === undefined) return ((views.has(node(u).op) && !roots.has(u)) || isWidening(node(u))) ? readByAnchor(u) : false;
       if (kind === "reduce" || kind === "partial" || kind === "update") return false;
-      return kind !== "scatter" || node(u).args[1] === id;
+      // Sums by class read every value once, wherever it is.
+      return (kind !== "scatter" && kind !== "grouped_sum") || node(u).args[0] !== id;
     });
   for (const n of graph.nodes) {
     if (!live.has(n.id)) continue;

@@ -4,7 +4,7 @@
 // exceed the target's storage buffers. Refuses nothing: what joins no group makes its own.
 
 import type { Axis, Node, NodeId } from "../graph/graph.ts";
-import { dimEqual, dimValue } from "../dim/dim.ts";
+import { dimEqual, dimText, dimValue } from "../dim/dim.ts";
 import type { ScalarExpr } from "../scalar/expr.ts";
 import { children } from "../scalar/expr.ts";
 import type { Analysis, Unit, UnitKind } from "./analysis.ts";
@@ -119,8 +119,9 @@ export class Grouping {
   /** Results that one kernel makes together because their operands are the same. */
   #family(work: Work, reads: readonly Read[]): Group | undefined {
     const { kind } = work.unit;
-    if (kind !== "attend" && kind !== "attend_dkv" && kind !== "ce") return undefined;
+    if (kind !== "attend" && kind !== "attend_dkv" && kind !== "ce" && kind !== "group_by") return undefined;
     const same = (n: Node): boolean => {
+      if (kind === "group_by") return n.args[0] === work.node.args[0] && groupKey(n) === groupKey(work.node);
       const args = kind === "ce" ? 4 : n.args.length;
       const gradients = kind === "ce" && n.args.length > 4 && work.node.args.length > 4;
       return n.args.slice(0, args).every((x, i) => x === work.node.args[i]) && (!gradients || n.args[4] === work.node.args[4])
@@ -290,6 +291,9 @@ export class Grouping {
     return out;
   }
 }
+
+/** What a group-by does, however its results' axes are called. */
+const groupKey = (n: Node): string => (n.op === "group_order" || n.op === "group_place" || n.op === "group_offset" ? `${n.attrs.rows.join()};${dimText(n.attrs.classes)}` : "");
 
 /** The arena of an output's tensor: one of its own class, or the state it goes into. */
 const arenaName = (tensor: string, dtype: string): string => (tensor.startsWith("out.") ? `output:${dtype}` : `state:${tensor.split("/")[0]}`);

@@ -16,10 +16,12 @@ import { Grouping } from "./group.ts";
 import type { Program, ProgramStep, ProgramTensor, Target } from "./kernel.ts";
 import { AttendShared, lowerAttend } from "./lower_attend.ts";
 import { lowerCrossEntropy } from "./lower_ce.ts";
+import { GroupShared, lowerGroupBy } from "./lower_group_by.ts";
+import { lowerGroupedSum, lowerScatter } from "./lower_grouped_sum.ts";
 import { lowerMap } from "./lower_map.ts";
 import { lowerProduct } from "./lower_product.ts";
 import { lowerPartial, lowerRow } from "./lower_row.ts";
-import { lowerScatter } from "./lower_scatter.ts";
+import { lowerTop } from "./lower_top.ts";
 import type { Lowering } from "./lowering.ts";
 import type { Templates } from "./templates.ts";
 import { readsAt, symbols, unitReads, workOf } from "./trace.ts";
@@ -78,23 +80,32 @@ export function scheduleGraph(graph: Graph, target: Target, templates: Templates
       return s ? [s] : [];
     },
   };
-  const attends = new AttendShared();
-  const steps = grouping.order().flatMap((g) => lowerGroup(low, g, attends));
+  const shared: Shared = { attends: new AttendShared(), groups: new GroupShared() };
+  const steps = grouping.order().flatMap((g) => lowerGroup(low, g, shared));
   return {
     name: graph.name, lengths: lengthsIn(graph, tensors), tensors: [...tensors.values()], steps,
     outputs: Object.fromEntries(graph.outputs.map((o) => [o.name, a.outputTensors[o.name] ?? outputTensor(o.name)])),
   };
 }
 
-function lowerGroup(low: Lowering, g: Group, attends: AttendShared): ProgramStep[] {
+/** What groups of one program make once for all of them. */
+interface Shared {
+  readonly attends: AttendShared;
+  readonly groups: GroupShared;
+}
+
+function lowerGroup(low: Lowering, g: Group, shared: Shared): ProgramStep[] {
   switch (g.kind) {
     case "map": case "copy": case "update": return lowerMap(low, g);
     case "row": case "reduce": return lowerRow(low, g);
     case "partial": return lowerPartial(low, g);
     case "product": return lowerProduct(low, g);
-    case "attend": case "attend_dq": case "attend_dkv": case "attend_dtable": return lowerAttend(low, g, attends);
+    case "attend": case "attend_dq": case "attend_dkv": case "attend_dtable": return lowerAttend(low, g, shared.attends);
     case "ce": return lowerCrossEntropy(low, g);
-    case "scatter": return lowerScatter(low, g);
+    case "group_by": return lowerGroupBy(low, g);
+    case "top": return lowerTop(low, g);
+    case "grouped_sum": return lowerGroupedSum(low, g);
+    case "scatter": return lowerScatter(low, g, shared.groups);
   }
 }
 
@@ -168,7 +179,10 @@ function lengthsIn(graph: Graph, tensors: ReadonlyMap<string, ProgramTensor>): r
     if (e.kind === "binary") { see(e.a); see(e.b); }
   };
   for (const t of tensors.values()) see(t.size);
-  for (const n of graph.nodes) for (const x of n.type.axes) see(dimExpr(x.size));
+  for (const n of graph.nodes) {
+    for (const x of n.type.axes) see(dimExpr(x.size));
+    if (n.op === "group_order" || n.op === "group_place" || n.op === "group_offset") see(dimExpr(n.attrs.classes));
+  }
   names.delete("chunk");
   return [...names].sort();
 }
