@@ -4,7 +4,7 @@ import { appendFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } fr
 import path from "node:path";
 import type { Command } from "commander";
 import { trainingPrograms } from "../../compiler/compile.ts";
-import type { TrainSpec } from "../../compiler/plan/manifest.ts";
+import type { ModelSpec, TrainSpec } from "../../compiler/plan/manifest.ts";
 import { HeddleError } from "../../runtime/error.ts";
 import { Machine } from "../../runtime/exec/machine.ts";
 import { openCodecs } from "../../runtime/generate/model.ts";
@@ -12,7 +12,10 @@ import { type Checkpoint, listCheckpoints, openCheckpoint, saveCheckpoint } from
 import { rowsFile } from "../../runtime/train/data.ts";
 import { initialParameters } from "../../runtime/train/initial.ts";
 import { type Metrics, trainLoop } from "../../runtime/train/loop.ts";
-import { loadEntries, loadParameters, parameterTensors } from "../../runtime/weights/parameters.ts";
+import { routingSummary } from "../../runtime/train/routing.ts";
+import { upcycle, upcycledText } from "../../runtime/train/upcycle.ts";
+import { loadEntries, parameterTensors } from "../../runtime/weights/parameters.ts";
+import { parseSafetensors } from "../../runtime/weights/safetensors.ts";
 import { writeError } from "../../runtime/weights/file.ts";
 import { compileFor, kernelsFor, openFor } from "../compile.ts";
 import { EXIT, Exit } from "../exit_code.ts";
@@ -106,8 +109,7 @@ async function train(file: string, options: Options): Promise<void> {
   machine.allocateTraining();
   if (from) restore(machine, from, fingerprint, options.out);
   else {
-    const given = options.init === undefined ? undefined : await readWeights(options.init);
-    const values = given ? loadParameters(compiled.spec, given.bytes, given.file) : initialParameters(compiled.spec, settings.seed);
+    const values = options.init === undefined ? initialParameters(compiled.spec, settings.seed) : await given(compiled.spec, options.init, settings.seed);
     machine.states.write("params", values);
     if (settings.ema > 0) machine.states.write("ema", values);
   }
@@ -157,7 +159,7 @@ async function train(file: string, options: Options): Promise<void> {
         onStep: (m) => {
           appendMetrics(metricsFile, m);
           if (options.json) process.stdout.write(`${JSON.stringify(m)}\n`);
-          bar.update(m.step, until, note(m));
+          bar.update(m.step, until, note(m, compiled.spec));
         },
         shouldSave: (step) => options.saveEvery > 0 && step % options.saveEvery === 0,
         save: async (step) => {
@@ -179,8 +181,22 @@ async function train(file: string, options: Options): Promise<void> {
   }
 }
 
-const note = (m: Metrics): string =>
-  `loss ${m.loss.toFixed(4)}  ${Object.entries(m.terms).map(([n, v]) => `${n} ${v.toFixed(4)}`).join("  ")}  lr ${m.lr.toExponential(2)}  |g| ${m.grad_norm.toFixed(2)}  ${(m.samples / m.seconds).toFixed(1)} samples/s`;
+function note(m: Metrics, spec: ModelSpec): string {
+  const routed = routingSummary(spec.routers ?? [], m.routing ?? []);
+  return [
+    `loss ${m.loss.toFixed(4)}`, ...Object.entries(m.terms).map(([n, v]) => `${n} ${v.toFixed(4)}`), ...(routed === "" ? [] : [routed]),
+    `lr ${m.lr.toExponential(2)}`, `|g| ${m.grad_norm.toFixed(2)}`, `${(m.samples / m.seconds).toFixed(1)} samples/s`,
+  ].join("  ");
+}
+
+/** Weights to start from; a spec with routed layers takes those of a model without them, and says what became of them. */
+async function given(spec: ModelSpec, place: string, seed: number): Promise<Float32Array> {
+  const { bytes, file } = await readWeights(place);
+  const start = upcycle(spec, parseSafetensors(bytes, file).tensors, seed, file);
+  const text = upcycledText(start);
+  if (text !== undefined) process.stderr.write(`${file}: ${text}\n`);
+  return start.values;
+}
 
 /** `train` where the folder's rows name splits. */
 function defaultSplit(folder: string): string | undefined {
