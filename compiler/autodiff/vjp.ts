@@ -3,8 +3,8 @@
 // Cotangents have exactly the axes of the value they belong to. At a tie, `max` and `min` follow the first operand and `amax`
 // shares equally among equals; `abs` has slope 1 at 0.
 
-import { dimAdd, dimConst, dimSub, dimValue } from "../dim/dim.ts";
-import type { NodeId } from "../graph/graph.ts";
+import { dimAdd, dimConst, dimMul, dimSub, dimValue } from "../dim/dim.ts";
+import type { Axis, NodeId } from "../graph/graph.ts";
 import { without } from "../graph/infer_checks.ts";
 import type { Make } from "../graph/make.ts";
 import type { OpName } from "../graph/ops.ts";
@@ -69,11 +69,32 @@ function gather(s: Sweep<"gather">): readonly (NodeId | undefined)[] {
   const axis = s.m.axis(table, s.node.attrs.axis);
   const rest = names(without(s.m.type(table).axes, [axis.name]));
   const indexAxes = names(s.m.type(index).axes);
-  if (!indexAxes.some((n) => rest.includes(n))) return [s.m.scatterAdd(s.g, axis, index)];
-  // Aligned axes: each row of the table has its own indices, so place each cotangent by comparing the index with every row.
+  const shared = indexAxes.filter((n) => rest.includes(n));
+  if (shared.length === 0) return [s.m.scatterAdd(s.g, axis, index)];
+  // Aligned axes: each row of the table has its own indices. Few of them are placed by comparing each with every row;
+  // many are counted through rows and axis together.
+  const own = without(s.m.type(index).axes, shared);
+  if (own.some((a) => (dimValue(a.size) ?? Infinity) > fewIndices)) return [scatterAligned(s, axis, shared)];
   const fresh = freshAxis(axis.name, s.m.type(table), s.m.type(index));
   const here = s.m.oneHot(index, { name: fresh, size: axis.size });
-  return [s.m.rename(s.m.dot(s.g, here, ...indexAxes.filter((n) => !rest.includes(n))), fresh, axis.name)];
+  return [s.m.rename(s.m.dot(s.g, here, ...names(own)), fresh, axis.name)];
+}
+
+/** So many indices of one row are compared with every place of the axis. */
+const fewIndices = 16;
+
+/** The cotangent of a table whose rows `shared` have indices of their own: rows and axis make one axis, and the index counts along it. */
+function scatterAligned(s: Sweep<"gather">, axis: Axis, shared: readonly string[]): NodeId {
+  const { m } = s;
+  const [table, index] = [m.type(argOf(s, 0)), argOf(s, 1)];
+  const parts = [...shared.map((n) => m.axis(index, n)), { name: freshAxis(axis.name, table, m.type(index)), size: axis.size }];
+  const whole = freshAxis("place", table, m.type(index));
+  const all = { name: whole, size: parts.reduce((p, a) => dimMul(p, a.size), dimConst(1)) };
+  // Number of each place; what the first place of a row has is where the row begins.
+  const numbers = m.split(m.iota(all), whole, parts);
+  const last = parts[parts.length - 1]?.name ?? "";
+  const begin = m.sum(m.slice(numbers, last, dimConst(0), dimConst(1)), last);
+  return m.rename(m.split(m.scatterAdd(s.g, all, m.add(index, begin)), whole, parts), last, axis.name);
 }
 
 function update(s: Sweep<"update">): readonly (NodeId | undefined)[] {

@@ -252,6 +252,14 @@ function sides(graph: Graph, dot: NodeOf<"dot">, names: Readonly<Record<string, 
   return [only(a, b), only(b, a)].sort().join("|");
 }
 
+/** A merge of one axis with others of one place each: those, and the one. */
+function takenIn(n: NodeOf<"merge">, arg: Node): { readonly ones: readonly Axis[]; readonly rest: Axis } | undefined {
+  const parts = n.attrs.axes.flatMap((name) => arg.type.axes.filter((a) => a.name === name));
+  const rest = parts.find((a) => dimValue(a.size) !== 1) ?? parts[0];
+  const ones = parts.filter((a) => a !== rest);
+  return rest && ones.every((a) => dimValue(a.size) === 1) ? { ones, rest } : undefined;
+}
+
 interface Placed {
   readonly outputs: Map<NodeId, Storage>;
   readonly outputTensors: Record<string, string>;
@@ -271,16 +279,22 @@ function placeOutputs(graph: Graph, node: (id: NodeId) => Node, anchored: (id: N
     const type = node(o.node).type;
     const order = (o.into === undefined ? undefined : states.get(o.into)) ?? type.axes;
     const tensor = o.into ?? outputTensor(o.name);
-    // Through renames the same memory serves, under the names of the node that is computed.
+    // Through renames, and through axes of one place that a neighbour took in, the same memory serves, under the names of the
+    // node that is computed.
     let id = o.node;
     let names = new Map(type.axes.map((a) => [a.name, a.name]));
-    for (let n = node(id); n.op === "rename"; n = node(id)) {
-      const { from, to } = n.attrs;
+    const ones: Axis[] = [];
+    for (let n = node(id); ; n = node(id)) {
+      const taken = n.op === "merge" ? takenIn(n, node(n.args[0] ?? -1)) : undefined;
+      if (n.op !== "rename" && !taken) break;
+      const [from, to] = n.op === "rename" ? [n.attrs.from, n.attrs.to] : [taken?.rest.name ?? "", n.op === "merge" ? n.attrs.into : ""];
       names = new Map([...names].map(([k, own]) => [k, own === to ? from : own]));
+      for (let i = 0; n.op === "rename" && i < ones.length; i++) if (ones[i]?.name === to) ones[i] = { name: from, size: dimConst(1) };
+      ones.push(...(taken?.ones ?? []));
       id = n.args[0] as NodeId;
     }
     const into = (as: ReadonlyMap<string, string>): Storage =>
-      ({ tensor, dtype: type.dtype, axes: order.map((a) => spaceAxis({ name: as.get(a.name) ?? a.name, size: a.size })) });
+      ({ tensor, dtype: type.dtype, axes: [...(as.size > 0 ? ones : []).map(spaceAxis), ...order.map((a) => spaceAxis({ name: as.get(a.name) ?? a.name, size: a.size }))] });
     outputTensors[o.name] = tensor;
     const taken = outputs.get(id);
     const n = node(id);

@@ -69,16 +69,21 @@ export function rem(e: ScalarExpr, size: ScalarExpr): ScalarExpr {
   return m && sameExpr(m.size, size) ? m.low : mod(e, size);
 }
 
+/** An axis of one place adds nothing to a coordinate. */
+const isOne = (a: SpaceAxis): boolean => a.size.kind === "const" && a.size.value === 1;
+
 /** The coordinate of several axes merged, major first. */
 export const mergePoint = (axes: readonly SpaceAxis[], at: Point): ScalarExpr =>
-  axes.reduce<ScalarExpr | undefined>((sum, a) => (sum ? combine(sum, a.size, coordinate(at, a.name)) : coordinate(at, a.name)), undefined) ?? i32(0);
+  axes.filter((a) => !isOne(a)).reduce<ScalarExpr | undefined>((sum, a) => (sum ? combine(sum, a.size, coordinate(at, a.name)) : coordinate(at, a.name)), undefined) ?? i32(0);
 
 /** The coordinates of the axes that one coordinate merges, major first. */
 export function splitPoint(axes: readonly SpaceAxis[], whole: ScalarExpr): Point {
   const at: Record<string, ScalarExpr> = {};
+  for (const a of axes) at[a.name] = i32(0);
+  const long = axes.filter((a) => !isOne(a));
   let rest = whole;
-  for (let i = axes.length - 1; i >= 0; i--) {
-    const axis = axes[i] as SpaceAxis;
+  for (let i = long.length - 1; i >= 0; i--) {
+    const axis = long[i] as SpaceAxis;
     at[axis.name] = i === 0 ? rest : rem(rest, axis.size);
     if (i > 0) rest = quot(rest, axis.size);
   }

@@ -285,9 +285,13 @@ export const cases: { readonly [K in OpName]: readonly Case[] } = {
     { title: "rows, some twice", build: (m, x) => m.gather(x("table", F(ax("v", 3), d)), "v", x("i", I(batch, t))), values: { i: [2, 0, 2, 1, 2, 0] } },
     { title: "aligned", build: (m, x) => m.gather(x("table", F(t, d)), "d", x("i", I(t))), values: { i: [2, 0, 3] } },
     { title: "inner axis, index has its name", build: (m, x) => m.gather(x("table", F(d, t)), "t", x("i", I(t))), values: { i: [2, 0, 2] } },
+    { title: "aligned, a few of each row", build: (m, x) => m.gather(x("table", F(t, d)), "d", x("i", I(t, ax("k", 2)))), values: { i: [2, 0, 3, 3, 1, 2] } },
+    { title: "one index", build: (m, x) => m.gather(x("table", F(d, t)), "d", x("i", I())), values: { i: [2] } },
+    { title: "aligned, many of each row", build: (m, x) => m.gather(x("table", F(batch, t, d)), "t", x("i", I(batch, g, s))), values: { i: [2, 0, 2, 1, 1, 0, 1, 1, 0, 2, 0, 0, 0, 2, 1, 2] } },
     { title: "aligned, index has its name", build: (m, x) => m.gather(x("table", F(batch, t, d)), "t", x("i", I(batch, t))), values: { i: [2, 0, 2, 1, 1, 0] } },
   ],
   scatter_add: [
+    { title: "one index", build: (m, x) => m.scatterAdd(x("x", F(d)), ax("v", 3), x("i", I())), values: { i: [1] } },
     { title: "rows", build: (m, x) => m.scatterAdd(x("x", F(batch, t, d)), ax("v", 4), x("i", I(batch, t))), values: { i: [2, 0, 2, 1, 2, 0] } },
     { title: "axis keeps its name", build: (m, x) => m.scatterAdd(x("x", F(d, t)), ax("t", 4), x("i", I(t))), values: { i: [3, 3, 0] } },
   ],

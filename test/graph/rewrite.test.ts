@@ -67,6 +67,18 @@ const examples: Record<string, readonly Ex[]> = {
     (m) => m.dot(x(m), m.broadcast(y(m), t), "d"),
     (m) => m.dot(m.broadcast(x(m), h), y(m), "d"),
   ],
+  concat_of_slices: [
+    (m) => m.concat("d", m.slice(x(m), "d", n(0), n(1)), m.slice(x(m), "d", n(1), n(2))),
+    (m) => m.concat("d", m.exp(x(m)), m.slice(x(m), "d", n(0), n(2)), m.slice(x(m), "d", n(2), n(1)), x(m)),
+  ],
+  reduce_one: [
+    (m) => m.sum(m.slice(x(m), "d", n(1), n(1)), "d"),
+    (m) => m.amax(m.exp(m.slice(y(m), "d", n(1), n(1))), "d", "e"),
+  ],
+  slice_of_grouped_dw: [(m) => {
+    const g = m.groupBy(m.iota(ax("d", 3)), n(3));
+    return m.slice(m.op("grouped_dw", [x(m), y(m), g.order, g.offset], { rows: g.rows, classes: ax("c", 3), first: 0, axes: [] }), "c", n(1), n(2));
+  }],
   sum_of_product: [(m) => m.sum(m.mul(x(m), y(m)), "d")],
 };
 

@@ -69,6 +69,19 @@ export const movement: readonly RewriteRule[] = [
     }
     return undefined;
   }),
+  rule("concat_of_slices", "exact", ["concat"], ({ m, node }) => {
+    // Parts of one value that lie side by side are one part of it.
+    const { axis } = node.attrs;
+    const parts = node.args.map((a) => m.builder.node(a));
+    for (let i = 0; i + 1 < parts.length; i++) {
+      const [x, y] = [parts[i], parts[i + 1]];
+      if (x?.op !== "slice" || y?.op !== "slice" || x.args[0] !== y.args[0] || x.attrs.axis !== axis || y.attrs.axis !== axis) continue;
+      if (!dimEqual(dimAdd(x.attrs.start, x.attrs.size), y.attrs.start)) continue;
+      const both = m.slice(x.args[0] ?? -1, axis, x.attrs.start, dimAdd(x.attrs.size, y.attrs.size));
+      return m.op("concat", [...node.args.slice(0, i), both, ...node.args.slice(i + 2)], { axis });
+    }
+    return undefined;
+  }),
   rule("concat_one", "exact", ["concat"], ({ node, arg }) => (node.args.length === 1 ? arg(0).id : undefined)),
   rule("merge_of_split", "exact", ["merge"], ({ m, node, arg }) => {
     const x = arg(0);

@@ -1,5 +1,6 @@
 // Rules about sums, maxima and contractions: over repeated axes, over each other, and products that are contractions in disguise.
 
+import { dimValue } from "../../dim/dim.ts";
 import type { Node, NodeId } from "../graph.ts";
 import { findAxis } from "../infer_checks.ts";
 import type { RewriteRule } from "../rewrite.ts";
@@ -22,6 +23,15 @@ export const reduction: readonly RewriteRule[] = [
     const a = repeatedAxes(m, arg(0)).find((x) => node.attrs.axes.includes(x.name));
     const below = a && unbroadcast(m, arg(0), a.name);
     return !a || below === undefined ? undefined : m.amax(below, ...node.attrs.axes.filter((n) => n !== a.name));
+  }),
+  rule("reduce_one", "exact", ["sum", "amax"], ({ m, node, arg }) => {
+    // An axis of one place is no sum: a neighbour takes it in, in the same memory.
+    const x = arg(0);
+    const one = x.type.axes.find((a) => dimValue(a.size) === 1 && node.attrs.axes.includes(a.name));
+    const i = x.type.axes.findIndex((a) => a === one);
+    const next = x.type.axes[i + 1] ?? x.type.axes[i - 1];
+    if (!one || !next) return undefined;
+    return m.op(node.op, [m.merge(x.id, [one.name, next.name], next.name)], { axes: node.attrs.axes.filter((n) => n !== one.name) });
   }),
   rule("sum_of_sum", "reassociates", ["sum"], ({ m, node, arg }) => {
     const x = arg(0);
