@@ -6,11 +6,12 @@ import type { MaskPicture, MaskReport } from "./explain.ts";
 import type { TokenSpan } from "./spans.ts";
 import { factsOf, keysOf, placeOf, spansOf, streamsOf, whereText } from "./spans.ts";
 
-/** `stream0` … `stream5` are taken in turn by the streams of a picture. */
-export type Ink = "ground" | "panel" | "text" | "faint" | "tile" | "skipped" | "stream0" | "stream1" | "stream2" | "stream3" | "stream4" | "stream5";
+/** `stream0` … `stream5` are taken in turn by the streams of a picture, `expert0` … `expert11` by the experts of a routed layer. */
+export type Ink = "ground" | "panel" | "text" | "faint" | "tile" | "skipped" | `stream${Digit}` | `expert${Digit | 6 | 7 | 8 | 9 | 10 | 11}`;
+type Digit = 0 | 1 | 2 | 3 | 4 | 5;
 
 export type Shape =
-  | { readonly kind: "rect"; readonly x: number; readonly y: number; readonly w: number; readonly h: number; readonly ink: Ink }
+  | { readonly kind: "rect"; readonly x: number; readonly y: number; readonly w: number; readonly h: number; readonly ink: Ink; /** How much it covers of what lies beneath, 0 to 1; all of it unless told. */ readonly cover?: number }
   /** `x`, `y` is the left end of the base line, or with `end` its right end; turned text runs upwards from there. */
   | { readonly kind: "text"; readonly x: number; readonly y: number; readonly text: string; readonly size: 1 | 2; readonly ink: Ink; readonly end?: boolean; readonly turned?: boolean };
 
@@ -21,15 +22,15 @@ export interface Drawing {
   readonly shapes: readonly Shape[];
 }
 
-const LETTER = 6;
-const LINE = 14;
-const MARGIN = 20;
-const GAP = 36;
+export const LETTER = 6;
+export const LINE = 14;
+export const MARGIN = 20;
+export const GAP = 36;
 /** Cells are this large, or smaller so that a long sample stays a page. */
 const CELL = 12;
 const PAGE = 720;
 
-const inkOf = (streams: ReadonlyMap<string, number>, stream: string | null): Ink => (stream === null ? "faint" : `stream${((streams.get(stream) ?? 0) % 6) as 0 | 1 | 2 | 3 | 4 | 5}`);
+export const inkOf = (streams: ReadonlyMap<string, number>, stream: string | null): Ink => (stream === null ? "faint" : `stream${((streams.get(stream) ?? 0) % 6) as 0 | 1 | 2 | 3 | 4 | 5}`);
 
 export function drawingOf(report: MaskReport): Drawing {
   const shapes: Shape[] = [];
@@ -51,9 +52,9 @@ export function drawingOf(report: MaskReport): Drawing {
   return { width: width + MARGIN, height: y - GAP + MARGIN, title: `Masks of ${report.model}`, shapes: [{ kind: "rect", x: 0, y: 0, w: width + MARGIN, h: y - GAP + MARGIN, ink: "ground" }, ...shapes] };
 }
 
-const text = (x: number, y: number, value: string, over: Partial<Extract<Shape, { kind: "text" }>> = {}): Shape => ({ kind: "text", x, y, text: value, size: 1, ink: "text", ...over });
+export const text = (x: number, y: number, value: string, over: Partial<Extract<Shape, { kind: "text" }>> = {}): Shape => ({ kind: "text", x, y, text: value, size: 1, ink: "text", ...over });
 
-const long = (value: string): number => [...value].length * LETTER;
+export const long = (value: string): number => [...value].length * LETTER;
 
 function picture(p: MaskPicture, title: string, top: number): { shapes: Shape[]; right: number; bottom: number } {
   const shapes: Shape[] = [];

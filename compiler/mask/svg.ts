@@ -1,4 +1,4 @@
-// A MaskReport as SVG: the drawing of drawing.ts as text. In: a report. Out: one SVG document with its own ground, light or, where the
+// A drawing as SVG: what drawing.ts makes of a MaskReport, or another of the same shapes. In: a report or a drawing. Out: one SVG document with its own ground, light or, where the
 // reader prefers it, dark. No scripts, no fonts or files from elsewhere.
 
 import type { Drawing, Ink, Shape } from "./drawing.ts";
@@ -9,16 +9,21 @@ import type { MaskReport } from "./explain.ts";
 export const light: Readonly<Record<Ink, string>> = {
   ground: "#ffffff", panel: "#f0f1f3", text: "#1c2024", faint: "#6b7280", tile: "#8b95a3", skipped: "#dcdfe4",
   stream0: "#2563eb", stream1: "#e07b00", stream2: "#15935a", stream3: "#9333ea", stream4: "#d92d3a", stream5: "#0d8f9c",
+  expert0: "#4e79a7", expert1: "#f28e2b", expert2: "#59a14f", expert3: "#e15759", expert4: "#b07aa1", expert5: "#76b7b2",
+  expert6: "#edc948", expert7: "#9c755f", expert8: "#ff9da7", expert9: "#a0cbe8", expert10: "#8cd17d", expert11: "#d4a6c8",
 };
 const dark: Readonly<Record<Ink, string>> = {
+  ...light,
   ground: "#15181c", panel: "#1f242a", text: "#e6e8eb", faint: "#9aa3af", tile: "#6b7684", skipped: "#343b46",
   stream0: "#5b92ff", stream1: "#f5a142", stream2: "#3cc98a", stream3: "#bd83f7", stream4: "#f4727c", stream5: "#3cc3d1",
 };
 
-export function reportSvg(report: MaskReport): string {
-  const drawing = drawingOf(report);
+export const reportSvg = (report: MaskReport): string => drawingSvg(drawingOf(report));
+
+export function drawingSvg(drawing: Drawing): string {
   const { width, height, title } = drawing;
-  const rules = (theme: Readonly<Record<Ink, string>>): string => Object.entries(theme).map(([name, colour]) => `.${name}{fill:${colour}}`).join("");
+  const used = new Set<string>(drawing.shapes.map((s) => s.ink));
+  const rules = (theme: Readonly<Record<Ink, string>>): string => Object.entries(theme).filter(([name]) => !name.startsWith("expert") || used.has(name)).map(([name, colour]) => `.${name}{fill:${colour}}`).join("");
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" role="img">`,
     `<title>${escaped(title)}</title>`,
@@ -43,8 +48,8 @@ function shapesOf(drawing: Drawing): string[] {
     }
     let d = "";
     let r: Shape | undefined = s;
-    for (; r?.kind === "rect" && r.ink === s.ink; r = shapes[++i]) d += `M${r.x} ${r.y}h${r.w}v${r.h}h${-r.w}z`;
-    out.push(`<path class="${s.ink}" d="${d}"/>`);
+    for (; r?.kind === "rect" && r.ink === s.ink && r.cover === s.cover; r = shapes[++i]) d += `M${r.x} ${r.y}h${r.w}v${r.h}h${-r.w}z`;
+    out.push(`<path class="${s.ink}"${s.cover === undefined ? "" : ` fill-opacity="${s.cover}"`} d="${d}"/>`);
   }
   return out;
 }

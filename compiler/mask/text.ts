@@ -45,7 +45,7 @@ interface Painter {
 }
 
 /** Colours of the 256-colour table that are told apart on light and dark: blue, orange, green, violet, red, teal. */
-const STREAM = [32, 172, 35, 134, 160, 37];
+export const STREAM = [32, 172, 35, 134, 160, 37];
 
 function painter(p: MaskPicture, colour: boolean): Painter {
   const streams = streamsOf(p);

@@ -43,7 +43,7 @@ export interface LayerReport {
   readonly entropy: number;
   /** Experts without a row. */
   readonly idle: number;
-  /** Rows that training would send nowhere on these samples, each packed by itself; null without a capacity. */
+  /** Rows that training would send nowhere if these samples were its batch; null without a capacity. */
   readonly dropped: number | null;
 }
 
@@ -113,31 +113,28 @@ function layerReport({ index, layer }: ShownLayer, samples: readonly RoutedSampl
   const load = none();
   const weight = none();
   const loadByStream: Record<string, number[]> = {};
-  let [tokens, nowhere, dropped] = [0, 0, 0];
+  let [tokens, nowhere] = [0, 0];
   samples.forEach((s, i) => {
-    const own = none();
     s.tokens.forEach((t, at) => {
       const chosen = choices[i]?.[at] ?? [];
       if (chosen.length === 0) nowhere++;
       else tokens++;
       for (const c of chosen) {
         load[c.expert] = (load[c.expert] ?? 0) + 1;
-        own[c.expert] = (own[c.expert] ?? 0) + 1;
         weight[c.expert] = (weight[c.expert] ?? 0) + c.weight;
         const by = (loadByStream[t.stream] ??= none());
         by[c.expert] = (by[c.expert] ?? 0) + 1;
       }
     });
-    const most = capacityOf(layer, s.tokens.length);
-    if (most !== null) for (const n of own) dropped += Math.max(0, n - most);
   });
   const rows = load.reduce((a, b) => a + b, 0);
+  const most = capacityOf(layer, tokens);
   return {
     index, path: layer.path, route: layer.route, dispatch: layer.dispatch,
     experts: layer.branches.length > 0 ? layer.branches : load.map((_, e) => String(e)), choices: layer.choices,
     load, loadByStream, weight, rows, tokens, nowhere,
     maxOverMean: rows === 0 ? 1 : (Math.max(...load) * layer.experts) / rows, entropy: entropyShare(load), idle: load.filter((n) => n === 0).length,
-    dropped: layer.capacity === undefined ? null : dropped,
+    dropped: most === null ? null : load.reduce((sum, n) => sum + Math.max(0, n - most), 0),
   };
 }
 
