@@ -94,7 +94,10 @@ function count(text: string): number {
 async function explainTopic(topic: (typeof topics)[number], model: Model, options: Options): Promise<void> {
   const say = (text: string): void => void process.stdout.write(text.endsWith("\n") ? text : `${text}\n`);
   if (topic === "parameters") {
-    for (const p of model.parameters) say(`${p.path}  [${p.axes.map((a) => `${a.name} ${a.size.terms[0]?.coef ?? 0}`).join(", ")}]  ${p.init.kind}${p.decay ? "" : "  no decay"}${p.frozen ? "  frozen" : ""}`);
+    for (const p of model.parameters) {
+      const start = p.from === undefined ? `${p.init.kind}${p.alike ? ", experts alike" : ""}` : `as ${p.from}`;
+      say([p.path, `[${p.axes.map((a) => `${a.name} ${a.size.terms[0]?.coef ?? 0}`).join(", ")}]`, start, ...(p.decay ? [] : ["no decay"]), ...(p.frozen ? ["frozen"] : []), ...(p.balance === undefined ? [] : ["moved by load"])].join("  "));
+    }
     return;
   }
   const { target, precision } = await kernelsFor(options);
