@@ -128,7 +128,7 @@ function layerReport({ index, layer }: ShownLayer, samples: readonly RoutedSampl
     });
   });
   const rows = load.reduce((a, b) => a + b, 0);
-  const most = capacityOf(layer, tokens);
+  const most = capacityOf(layer, rows);
   return {
     index, path: layer.path, route: layer.route, dispatch: layer.dispatch,
     experts: layer.branches.length > 0 ? layer.branches : load.map((_, e) => String(e)), choices: layer.choices,
@@ -138,9 +138,8 @@ function layerReport({ index, layer }: ShownLayer, samples: readonly RoutedSampl
   };
 }
 
-/** Rows that an expert takes of so many tokens in training. */
-const capacityOf = (layer: RoutedLayer, tokens: number): number | null =>
-  layer.capacity === undefined || layer.capacity <= 0 ? null : Math.ceil((layer.capacity * (layer.choices ?? 1) * tokens) / layer.experts);
+/** Of so many rows an expert takes at most these in training. */
+const capacityOf = (layer: RoutedLayer, rows: number): number | null => (layer.capacity === undefined ? null : Math.ceil((layer.capacity * (1 - 1e-6) * rows) / layer.experts));
 
 /** The entropy of loads as a share of what equal loads would have. */
 export function entropyShare(load: readonly number[]): number {
@@ -154,13 +153,11 @@ export function entropyShare(load: readonly number[]): number {
 export interface RoutedRows {
   readonly batch: number;
   readonly tokens: number;
-  /** Expert of each row, -1 for none; absent for soft mixtures. */
-  readonly expert?: ArrayLike<number>;
+  /** Expert of each row, -1 for none. */
+  readonly expert: ArrayLike<number>;
   /** Weights on the same axes; 1 where there are none. */
   readonly weight?: ArrayLike<number>;
-  /** Expert choice: the token of each row, on the same axes, which then lack `t`. */
-  readonly token?: ArrayLike<number>;
-  /** Soft mixtures: [batch, t, experts]. */
+  /** Soft mixtures: what each expert takes of each token, [batch, t, experts], in place of the two above. */
   readonly share?: ArrayLike<number>;
 }
 
@@ -175,12 +172,7 @@ export function choicesOf(rows: RoutedRows, row: number, count: number): Choice[
     for (let t = 0; t < count; t++) for (let e = 0; e < each; e++) add(t, e, rows.share[(row * rows.tokens + t) * each + e] ?? 0);
     return out;
   }
-  const { expert = [] } = rows;
-  if (rows.token) {
-    const each = expert.length / rows.batch;
-    for (let i = row * each; i < (row + 1) * each; i++) add(rows.token[i] ?? -1, expert[i] ?? -1, rows.weight?.[i] ?? 1);
-    return out;
-  }
+  const { expert } = rows;
   const each = expert.length / (rows.batch * rows.tokens);
   for (let t = 0; t < count; t++) {
     const at = (row * rows.tokens + t) * each;

@@ -11,7 +11,7 @@ import { firstTableOf } from "../graph/infer_attend.ts";
 import { checkingLeaves } from "./alone.ts";
 import { coerce } from "./calls.ts";
 import type { Context } from "./context.ts";
-import { flowOf } from "./flow.ts";
+import { flowOf, routedOf } from "./flow.ts";
 import { newRun } from "./context.ts";
 import { applyLayer, takes } from "./layers.ts";
 import { besideLength } from "./streams.ts";
@@ -157,6 +157,7 @@ function applied(cx: Context, streams: readonly Stream[], embeds: ReadonlyMap<st
     }
     const reached = new Map<string, ReadonlySet<string>>();
     const plainHeads = new Map<string, PlainHead>();
+    const results: NodeId[] = [h.node];
     for (const [stream, layer] of heads) {
       const s = streams.find((y) => y.name === stream);
       cx.run.layer = 0;
@@ -168,15 +169,16 @@ function applied(cx: Context, streams: readonly Stream[], embeds: ReadonlyMap<st
         cx.report("E0317", `the head of stream \`${stream}\` gives axes ${names(axes)}, and \`t\`, \`${s.axis.name}\` are needed`, layer.span, { also: [{ span: s.span, text: `stream \`${stream}\` is declared here` }], help: `its last layer goes to \`${s.axis.name}\`` });
         return undefined;
       }
+      results.push(out.node);
       reached.set(stream, weightsBehind(builder, out.node));
       const plain = s.kind === "text" ? plainHead(builder, out.node, h.node) : undefined;
       if (plain) plainHeads.set(stream, plain);
     }
     const facts = tableFacts(builder);
-    const routed: RoutedLayer[] = [];
+    const routed = routedOf(cx.made.routings);
     // Decay is for matrices: what is contracted. Rows of tables, gains and biases keep their size.
     for (const p of cx.made.parameters) (p as { decay: boolean }).decay = p.axes.length >= 2 && facts.contracted.has(p.path) && !facts.rows.has(p.path);
-    return { layers: { embed: embeds, body, head: heads, width: width.axis, plainHeads, scope }, reached, flow: flowOf(builder, [...cx.made.attentions.values()], routed), routed, ...(facts.longest === undefined ? {} : { maxTokens: facts.longest }) };
+    return { layers: { embed: embeds, body, head: heads, width: width.axis, plainHeads, scope }, reached, flow: flowOf(builder, [...cx.made.attentions.values()], routed, results), routed, ...(facts.longest === undefined ? {} : { maxTokens: facts.longest }) };
   } finally {
     cx.run = outer;
   }

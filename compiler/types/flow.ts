@@ -5,9 +5,10 @@
 
 import { dimText } from "../dim/dim.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
-import type { Node } from "../graph/graph.ts";
+import type { Node, NodeId } from "../graph/graph.ts";
 import { exprText } from "../scalar/print.ts";
 import type { Attention, RoutedLayer, Step } from "./model.ts";
+import type { RoutingNote } from "./network.ts";
 
 /** The length of the sequence. What lies in a row beside it is given, and never made of what the sequence holds. */
 const TOKENS = "t";
@@ -32,18 +33,32 @@ function attends(b: GraphBuilder, n: Node): boolean {
 
 const within = (path: string, of: string): boolean => path === of || path.startsWith(`${of}.`);
 
-export function flowOf(b: GraphBuilder, attentions: readonly Attention[], routed: readonly RoutedLayer[] = []): Step[] {
+/** What a note says of every application. */
+export const routedOf = (notes: readonly RoutingNote[]): RoutedLayer[] =>
+  notes.map(({ path, route, dispatch, experts, branches, choices, capacity, couples, span }) => ({ path, route, dispatch, experts, branches, choices, couples, span, ...(capacity === undefined ? {} : { capacity }) }));
+
+/** The nodes that these read, and they themselves. */
+function behind(b: GraphBuilder, from: readonly NodeId[]): boolean[] {
+  const out = Array.from({ length: b.size }, () => false);
+  for (const id of from) out[id] = true;
+  for (let id = b.size - 1; id >= 0; id--) if (out[id]) for (const a of b.node(id).args) out[a] = true;
+  return out;
+}
+
+/** `results`: what the heads of the network give. What routers say of themselves (loads, losses) counts all tokens and leads to none of them. */
+export function flowOf(b: GraphBuilder, attentions: readonly Attention[], routed: readonly RoutedLayer[], results: readonly NodeId[]): Step[] {
+  const leads = behind(b, results);
   const routers = routed.filter((r) => r.couples);
   const steps: Step[] = [];
   /** By node: the steps above it that no other one of them has read. */
   const above: (readonly number[])[] = [];
-  const behind: ReadonlySet<number>[] = [];
+  const before: ReadonlySet<number>[] = [];
   const named = new Set<Attention>();
   for (let id = 0; id < b.size; id++) {
     const n = b.node(id);
     const found = [...new Set(n.args.flatMap((a) => above[a] ?? []))];
-    const last = found.filter((s) => !found.some((t) => behind[t]?.has(s)));
-    if (!attends(b, n) && !mixes(b, n)) {
+    const last = found.filter((s) => !found.some((t) => before[t]?.has(s)));
+    if (!leads[id] || (!attends(b, n) && !mixes(b, n))) {
       above.push(last);
       continue;
     }
@@ -52,7 +67,7 @@ export function flowOf(b: GraphBuilder, attentions: readonly Attention[], routed
     const alike = here.filter((a) => (a.mask && mask ? exprText(mask).includes(exprText(a.mask.expr)) : !a.mask));
     const attention = alike.find((a) => !named.has(a)) ?? alike[0] ?? here[0];
     if (attention) named.add(attention);
-    behind.push(new Set(last.flatMap((s) => [s, ...(behind[s] ?? [])])));
+    before.push(new Set(last.flatMap((s) => [s, ...(before[s] ?? [])])));
     above.push([steps.length]);
     // Of nested routers the inner one.
     const router = n.op === "attend" ? undefined : routers.filter((r) => within(n.origin.path, r.path)).sort((x, y) => y.path.length - x.path.length)[0];
