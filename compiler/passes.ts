@@ -7,6 +7,7 @@ import { narrowAttention } from "./graph/narrow.ts";
 import { printGraph } from "./graph/print.ts";
 import { rewrite } from "./graph/rewrite.ts";
 import { allRules } from "./graph/rules/all.ts";
+import { sumByClass } from "./graph/sum_by_class.ts";
 import { verifyGraph } from "./graph/verify.ts";
 import { templates } from "./kernel/all_templates.ts";
 import type { Program, Target } from "./kernel/kernel.ts";
@@ -41,6 +42,7 @@ const onProgram = { verify: (p: Program, o: PassOptions): readonly string[] => v
 export const graphPasses: readonly Pass<Graph, Graph>[] = [
   { name: "lower", run: (g) => g, ...onGraph },
   { name: "rewrite", run: (g) => rewrite(g, allRules), ...onGraph },
+  { name: "sums", run: sumByClass, ...onGraph },
   { name: "remat", run: (g, o) => (o.remat ? rematerialise(g) : forwardFirst(g)), ...onGraph },
   // Attention's kernel both reads f16 and would write it: where halves share words that would make its reads atomic.
   { name: "narrow", run: (g, o) => (o.precision === "f16" ? narrowAttention(g, { results: o.target.f16 }) : g), ...onGraph },

@@ -42,7 +42,7 @@ export function addExplain(program: Command): void {
     .argument("[spec]", ".heddle file, for a topic")
     .option("--model <name>", "which model or variant of the spec")
     .option("--program <name>", "grad, apply, step or denoise (default: all)")
-    .option("--pass <name>", "the graph or kernels after this pass: lower, rewrite, remat, narrow, fuse, merge")
+    .option("--pass <name>", "the graph or kernels after this pass: lower, rewrite, sums, remat, narrow, fuse, merge")
     .option("--target <name>", "kernels for: auto, guaranteed, software", "auto")
     .option("--precision <name>", "storage of what attention reads and of the cache: f32, f16; arithmetic is f32", "f32")
     .option("--batch <n>", "rows, for memory and cost", "1")

@@ -17,7 +17,7 @@ export interface RematOptions {
 /** `encoder.body[3].attn.wq` belongs to `encoder.body[3]`. */
 export const blockOfPath = (path: string): string | undefined => /^[^[\]]*\[[0-9]+\]/.exec(path)?.[0];
 
-const keptOps: ReadonlySet<OpName> = new Set<OpName>(["attend", "attend_lse"]);
+const keptOps: ReadonlySet<OpName> = new Set<OpName>(["attend", "attend_lse", "top", "group_order", "group_place", "group_offset"]);
 const leaves: ReadonlySet<OpName> = new Set<OpName>(["input", "state", "const", "iota"]);
 
 /** For each node, whether it belongs to the backward part: marked so, or made from such a node. */
