@@ -62,7 +62,8 @@ export function digitsOf(classes: ScalarExpr): readonly Digit[] {
   return Array.from({ length: count }, (_, i) => ({ shift: i * width, bins: 2 ** width }));
 }
 
-export const chunkCount = (rows: ScalarExpr): ScalarExpr => max(i32(1), div(add(rows, i32(chunkRows - 1)), i32(chunkRows)));
+/** At least one, so that there are sums where there are no rows. */
+export const chunkCount = (rows: ScalarExpr): ScalarExpr => add(div(rows, i32(chunkRows)), i32(1));
 
 /** The key by which a row is sorted: its class, or the number of classes. */
 function keyOf(b: Body, spec: ClassOf, row: ScalarExpr): ScalarExpr {
@@ -121,6 +122,8 @@ interface Chunk {
   readonly range: Range;
   readonly count: ScalarExpr;
   readonly index: ScalarExpr;
+  /** Below count, whatever the index is. */
+  readonly held: ScalarExpr;
   readonly slot: ScalarExpr;
   /** Runs `then` where the slot exists. */
   readonly inside: (b: Body, then: (b: Body) => void) => void;
@@ -131,7 +134,8 @@ function chunkOf(b: Body, rows: ScalarExpr, target: Target): Chunk {
   const range = groupRange(count, target);
   const index = b.let(range.index, "chunk");
   const slot = b.let(add(mul(index, i32(chunkRows)), builtin("lane.x")), "slot");
-  return { range, count, index, slot, inside: (body, then) => body.if(lt(slot, rows), then) };
+  const held = range.exact ? index : b.let(min(index, sub(count, i32(1))), "held");
+  return { range, count, index, held, slot, inside: (body, then) => body.if(lt(slot, rows), then) };
 }
 
 const countPlace = (chunk: Chunk, bin: ScalarExpr, index: ScalarExpr): ScalarExpr => add(mul(bin, chunk.count), index);
@@ -167,7 +171,7 @@ export function groupCount(parts: KernelParts, { spec, digit, rowAt }: DigitPass
   });
   b.barrier();
   const write = (body: Body): void =>
-    body.loop(lane, i32(digit.bins), chunkRows, (inner, bin) => counts(inner, countPlace(chunk, bin, chunk.index), inner.aload(bins, bin)));
+    body.loop(lane, i32(digit.bins), chunkRows, (inner, bin) => counts(inner, countPlace(chunk, bin, chunk.held), inner.aload(bins, bin)));
   if (chunk.range.exact) write(b);
   else b.if(lt(chunk.index, chunk.count), write);
   return finish(parts, b, chunkRows, chunk.range.grid);
@@ -210,8 +214,7 @@ export function groupPlace(parts: KernelParts, { spec, digit, rowAt }: DigitPass
   if (sinks.order || sinks.place) chunk.inside(b, (body) => {
     const row = body.let(rowAt(body, chunk.slot), "row");
     const bin = digitOf(body, spec, digit, row);
-    const index = body.let(min(chunk.index, sub(chunk.count, i32(1))), "chunk");
-    const slot = clamped(body, add(counts(body, countPlace(chunk, bin, index)), rank(body, chunk.slot)), spec.rows);
+    const slot = clamped(body, add(counts(body, countPlace(chunk, bin, chunk.held)), rank(body, chunk.slot)), spec.rows);
     sinks.order?.(body, slot, row);
     sinks.place?.(body, row, slot);
   });
@@ -233,8 +236,9 @@ export function groupOffsets(parts: KernelParts, spec: ClassOf, rowAt: DigitPass
     const from = body.var(i32(0), "from");
     const to = body.var(spec.rows, "to");
     body.loop(i32(0), i32(rows === undefined ? 31 : Math.ceil(Math.log2(rows + 1))), 1, (inner) => {
-      inner.if(lt(from, to), (open) => {
-        const half = open.let(div(add(from, to), i32(2)), "half");
+      // The second half of the test says to the prover that there are rows.
+      inner.if(and(lt(from, to), lt(i32(0), spec.rows)), (open) => {
+        const half = clamped(open, div(add(from, to), i32(2)), spec.rows);
         const key = keyOf(open, spec, rowAt(open, half));
         open.if(lt(key, cls), (low) => low.assign(from, add(half, i32(1))), (high) => high.assign(to, half));
       });

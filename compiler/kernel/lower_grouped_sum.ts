@@ -7,15 +7,15 @@ import type { ScalarExpr } from "../scalar/expr.ts";
 import { add, and, binary, builtin, i32, lt, mul, sub } from "../scalar/expr.ts";
 import type { Point, SpaceAxis } from "./body.ts";
 import { Body, KernelParts, spaceSize } from "./body.ts";
-import { spaceAxis, splitPoint } from "./coords.ts";
+import { exprKey, spaceAxis, splitPoint } from "./coords.ts";
 import { constant } from "./evaluate.ts";
 import type { Storage } from "./evaluate.ts";
 import type { Group } from "./group.ts";
 import type { ProgramStep } from "./kernel.ts";
 import type { GroupShared, Grouped } from "./lower_group_by.ts";
-import { loadAt, rowAt } from "./lower_group_by.ts";
+import { loadAt } from "./lower_group_by.ts";
 import type { Lowering } from "./lowering.ts";
-import { ceilBy, dispatchOf, groupEvaluator, groupRange } from "./lowering.ts";
+import { ceilBy, dispatchOf, groupEvaluator, groupRange, guarded, isMultiple } from "./lowering.ts";
 import { constantOf, max, min } from "./space.ts";
 import type { KernelShape } from "./templates.ts";
 import { tidy } from "./tidy.ts";
@@ -50,7 +50,7 @@ export function lowerScatter(low: Lowering, g: Group, shared: GroupShared): Prog
   const [value, index] = node.args as [NodeId, NodeId];
   const classes = spaceAxis(node.attrs.axis);
   const rows = (low.analysis.graph.nodes[index] as Node).type.axes.map(spaceAxis);
-  const { grouped, steps } = shared.make(low, g, { name: `rows.${index}.${JSON.stringify(classes.size)}`, rows, classes: classes.size, of: (ev, b, at) => ev.value(b, index, at) });
+  const { grouped, steps } = shared.make(low, g, { name: `rows.${index}.by.${exprKey(classes.size)}`, rows, classes: classes.size, of: (ev, b, at) => ev.value(b, index, at) });
   return [...steps, sumStep(low, g, { grouped, value, classes, rest: node.type.axes.filter((a: Axis) => a.name !== classes.name).map(spaceAxis) })];
 }
 
@@ -64,8 +64,8 @@ interface Sum {
   readonly b: Body;
   /** Slots of a class: from, to. */
   readonly slots: (b: Body, cls: ScalarExpr) => { readonly from: ScalarExpr; readonly to: ScalarExpr };
-  /** The value of the row in a slot at each of the columns. */
-  readonly row: (b: Body, slot: ScalarExpr, columns: readonly Point[]) => ScalarExpr[];
+  /** Adds the row in a slot at each of the columns. */
+  readonly row: (b: Body, slot: ScalarExpr, columns: readonly Point[], sums: readonly ScalarExpr[]) => void;
   readonly store: (b: Body, cls: ScalarExpr, column: Point, sum: ScalarExpr) => void;
   readonly zero: ScalarExpr;
 }
@@ -82,9 +82,13 @@ function sumOf(low: Lowering, g: Group, parts: KernelParts, { grouped, value, cl
       const from = b.let(max(i32(0), loadAt(ev, b, grouped.offset, cls)), "from");
       return { from, to: b.let(min(loadAt(ev, b, grouped.offset, add(cls, i32(1))), rows), "to") };
     },
-    row: (b, slot, columns) => {
-      const at = splitPoint(grouped.rows, rowAt(ev, b, grouped.order, slot));
-      return columns.map((c) => b.let(ev.value(b, value, { ...at, ...c })));
+    row: (b, slot, columns, sums) => {
+      const row = b.let(loadAt(ev, b, grouped.order, slot), "row");
+      // Always so; said for the prover, which takes a test more easily than a row held inside its bounds.
+      b.if(and(binary("le", i32(0), row), lt(row, rows)), (body) => {
+        const at = splitPoint(grouped.rows, row);
+        columns.map((c) => body.let(ev.value(body, value, { ...at, ...c }))).forEach((v, j) => body.assign(sums[j] as ScalarExpr, add(sums[j] as ScalarExpr, v)));
+      });
     },
     store: (b, cls, column, sum) => { for (const to of stores) ev.store(b, to, { ...column, [classes.name]: cls }, sum); },
   };
@@ -100,19 +104,18 @@ function sumRegisters(low: Lowering, g: Group, parts: KernelParts, spec: SumSpec
   const n = constantOf(width);
   const each = n === undefined ? 1 : Math.min(columnsEach, Math.ceil(n / Math.min(n, 4)));
   const across = ceilBy(width, each);
-  const range = groupRange(ceilBy(mul(spec.classes.size, across), workgroup), low.target);
+  const total = mul(spec.classes.size, across);
+  const range = groupRange(ceilBy(total, workgroup), low.target);
   const i = b.let(add(mul(range.index, i32(workgroup)), builtin("lane.x")), "at");
-  const cls = b.let(binary("div", i, across), "class");
-  const first = b.let(binary("mod", i, across), "first");
-  b.if(lt(cls, spec.classes.size), (body) => {
+  guarded(b, range.exact && isMultiple(total, workgroup), i, total, (body) => {
+    const cls = body.let(binary("div", i, across), "class");
+    const first = body.let(binary("mod", i, across), "first");
     const { from, to } = slots(body, cls);
     const columns = Array.from({ length: each }, (_, j) => add(first, mul(across, i32(j))));
     const fits = (j: number): boolean => n !== undefined && n % each === 0 || j === 0;
     const points = columns.map((c, j) => splitPoint(spec.rest, fits(j) ? c : body.let(min(c, sub(width, i32(1))), "edge")));
     const sums = columns.map(() => body.var(zero, "sum"));
-    body.loop(from, to, 1, (inner, slot) => {
-      row(inner, slot, points).forEach((v, j) => inner.assign(sums[j] as ScalarExpr, add(sums[j] as ScalarExpr, v)));
-    });
+    body.loop(from, to, 1, (inner, slot) => row(inner, slot, points, sums));
     columns.forEach((c, j) => {
       const put = (inner: Body): void => store(inner, cls, splitPoint(spec.rest, c), sums[j] as ScalarExpr);
       if (fits(j)) put(body);
@@ -149,16 +152,13 @@ function sumSlices(low: Lowering, g: Group, parts: KernelParts, spec: SumSpec): 
   b.if(mine, (body) => {
     const { from, to } = slots(body, cls);
     const point = splitPoint(spec.rest, column);
-    body.loop(add(from, slice), to, slices, (inner, slot) => {
-      const [v] = row(inner, slot, [point]);
-      inner.assign(sum, add(sum, v as ScalarExpr));
-    });
+    body.loop(add(from, slice), to, slices, (inner, slot) => row(inner, slot, [point], [sum]));
   });
   if (slices > 1) {
     b.astore(sums, lane, sum);
     b.barrier();
   }
-  b.if(and(mine, binary("eq", slice, i32(0))), (body) => {
+  b.if(and(mine, lt(lane, i32(columns))), (body) => {
     for (let s = 1; s < slices; s++) body.assign(sum, add(sum, body.aload(sums, add(lane, i32(s * columns)))));
     store(body, cls, splitPoint(spec.rest, column), sum);
   });

@@ -47,7 +47,7 @@ export function lowerTop(low: Lowering, g: Group): ProgramStep[] {
     if (kept) keepBest(body, ev, x, axis, few, at).forEach((place, j) => store(body, i32(j), place));
     else {
       const rank = rankOf(body, ev, x, axis, at);
-      body.if(lt(rank, choice.size), (inner) => store(inner, rank, coordinate(at, axis.name)));
+      body.if(and(binary("le", i32(0), rank), lt(rank, choice.size)), (inner) => store(inner, rank, coordinate(at, axis.name)));
     }
   });
   return [dispatchOf(low, g, "top", parts, { workgroup: [workgroup, 1, 1], grid: range.grid, arrays: parts.arrays, body: tidy(parts, b.stmts) })];
