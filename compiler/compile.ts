@@ -9,6 +9,7 @@ import type { Target } from "./kernel/kernel.ts";
 import { lowerForward } from "./lower/forward.ts";
 import { layoutParameters, modelSpec, parameterStates } from "./lower/model_spec.ts";
 import { lowerAccumulate, lowerApply, lowerFinish } from "./lower/optimizer.ts";
+import { lowerRouting } from "./lower/routing.ts";
 import { lowerBeside, lowerStep } from "./lower/step.ts";
 import { lowerTraining } from "./lower/train.ts";
 import { cacheSoundness } from "./mask/soundness.ts";
@@ -85,6 +86,8 @@ export function graphOf(model: Model, name: ProgramName, layout: ReturnType<type
   switch (name) {
     case "forward":
       return lowerForward(model);
+    case "routing":
+      return lowerRouting(model);
     case "loss":
     case "grad":
       return lowerTraining(model, name);

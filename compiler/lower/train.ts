@@ -33,17 +33,7 @@ export const routingsOf = (model: Model): readonly RoutingNote[] => applied(mode
 function applied(model: Model, builder: GraphBuilder): { leaves: ModelLeaves; network: Network; loss: NodeId } {
   const leaves = new ModelLeaves(model, builder);
   const network = elaborateNetwork(model, builder, leaves.leaves(undefined, true));
-  const corrupted = new Map<string, { noisy: NodeId; target: NodeId }>();
-  model.processes.forEach((process, index) => {
-    const stream = model.streams.find((s) => s.name === process.stream);
-    if (!stream) return;
-    const o = new OpsOn(builder, { spans: [process.span], path: process.name, via: [] });
-    const axes = [BATCH, TOKENS, { name: stream.axis.name, size: stream.axis.size }];
-    const noise = o.add("random", [leaves.seed(), leaves.step()], { kind: "normal", stream: index + 1, axes });
-    corrupted.set(stream.name, corrupt(o, process, leaves.clean(stream), noise, leaves.level(process.name)));
-  });
-  const x = leaves.embed(network, (s) => corrupted.get(s.name)?.noisy ?? leaves.clean(s));
-  const h = network.body(x, leaves.beside(network));
+  const { h, corrupted } = bodyOf(leaves, network);
   const terms = model.losses.map((term) => {
     const o = new OpsOn(builder, { spans: [term.span], path: `loss.${term.name}`, via: [] });
     const value = term.kind === "next_token" ? nextToken(leaves, network, term, h, o) : denoise(leaves, network, model.processes, term, h, corrupted, o);
@@ -54,6 +44,22 @@ function applied(model: Model, builder: GraphBuilder): { leaves: ModelLeaves; ne
   const loss = terms.length === 0 ? leaves.ops.const(0) : terms.reduce((a, b) => leaves.ops.at("loss").bin("add", a, b));
   builder.output("loss", loss);
   return { leaves, network, loss };
+}
+
+/** What the body says of every token of a batch whose predicted numbers are noised, and how they were. */
+export function bodyOf(leaves: ModelLeaves, network: Network): { h: NodeId; corrupted: ReadonlyMap<string, { noisy: NodeId; target: NodeId }> } {
+  const { model, builder } = leaves;
+  const corrupted = new Map<string, { noisy: NodeId; target: NodeId }>();
+  model.processes.forEach((process, index) => {
+    const stream = model.streams.find((s) => s.name === process.stream);
+    if (!stream) return;
+    const o = new OpsOn(builder, { spans: [process.span], path: process.name, via: [] });
+    const axes = [BATCH, TOKENS, { name: stream.axis.name, size: stream.axis.size }];
+    const noise = o.add("random", [leaves.seed(), leaves.step()], { kind: "normal", stream: index + 1, axes });
+    corrupted.set(stream.name, corrupt(o, process, leaves.clean(stream), noise, leaves.level(process.name)));
+  });
+  const x = leaves.embed(network, (s) => corrupted.get(s.name)?.noisy ?? leaves.clean(s));
+  return { h: network.body(x, leaves.beside(network)), corrupted };
 }
 
 /** grads/<path> in the memory order of the parameter. */

@@ -164,8 +164,8 @@ export interface ModelSpec {
   readonly maxTokens?: number;
 }
 
-/** Names of the programs a bundle may hold. `train` ones are left out of bundles made for inference alone. */
-export type ProgramName = "forward" | "loss" | "grad" | "accumulate" | "finish" | "apply" | "step" | "denoise" | "beside";
+/** Names of the programs a bundle may hold; `routing` is for `heddle explain` alone. `train` ones are left out of bundles made for inference alone. */
+export type ProgramName = "forward" | "loss" | "grad" | "accumulate" | "finish" | "apply" | "step" | "denoise" | "beside" | "routing";
 
 export interface Manifest {
   readonly format: number;
