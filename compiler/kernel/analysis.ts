@@ -7,10 +7,13 @@ import type { Axis, DType, Graph, Node, NodeId, NodeOf } from "../graph/graph.ts
 import type { OpName } from "../graph/ops.ts";
 import { spaceAxis } from "./coords.ts";
 import type { Storage } from "./evaluate.ts";
+import type { ProductNode } from "./siblings.ts";
+import { siblingProducts } from "./siblings.ts";
+import { isStack } from "./stack.ts";
 
 /** One dot of a sum of dots: its axes by the names the carrying dot gives them. */
 export interface SummedDot {
-  readonly node: NodeOf<"dot">;
+  readonly node: ProductNode;
   readonly names: Readonly<Record<string, string>>;
 }
 
@@ -30,6 +33,8 @@ export interface Analysis {
   readonly unitOf: ReadonlyMap<NodeId, Unit>;
   readonly absent: ReadonlySet<NodeId>;
   readonly sums: ReadonlyMap<NodeId, readonly SummedDot[]>;
+  /** Product -> the one in whose kernel it is made, because both read the same rows. */
+  readonly siblings: ReadonlyMap<NodeId, NodeId>;
   /** Results whose only reader is a cast to f16, and which are stored as that cast wants them. */
   readonly narrow: ReadonlySet<NodeId>;
   /** Graph users of a node, outputs not counted. */
@@ -65,6 +70,9 @@ export function isProduct(graph: Graph, n: Node): n is NodeOf<"dot"> {
   return only(a, b) && only(b, a);
 }
 
+/** A product of which several may be added up in one kernel. */
+const isSummand = (graph: Graph, n: Node): n is ProductNode => isProduct(graph, n) || (n.op === "grouped_dot" && n.attrs.axes.length > 0);
+
 /** How a node's elements are stored, if they are. */
 export const storedAs = (a: Pick<Analysis, "graph" | "narrow">, id: NodeId): DType => (a.narrow.has(id) ? "f16" : (a.graph.nodes[id] as Node).type.dtype);
 
@@ -74,6 +82,7 @@ function anchorKind(graph: Graph, n: Node): UnitKind | undefined {
     case "dot": return n.attrs.axes.length === 0 ? undefined : isProduct(graph, n) ? "product" : "reduce";
     case "sum": case "amax": return n.attrs.axes.length === 0 ? undefined : "reduce";
     case "argmax": return "reduce";
+    case "grouped_dot": case "grouped_dw": return "product";
     case "attend": case "attend_lse": return "attend";
     case "attend_dq": return "attend_dq";
     case "attend_dk": case "attend_dv": return "attend_dkv";
@@ -130,6 +139,10 @@ export function analyse(graph: Graph): Analysis {
 
   const { absent, sums } = sumsOfDots(graph, live, usersOf, outputNodes);
   const roots = new Set<NodeId>();
+  const siblings = siblingProducts(
+    graph, graph.nodes.filter((n): n is ProductNode => live.has(n.id) && isSummand(graph, n) && !absent.has(n.id) && !sums.has(n.id)), usersOf,
+    (n) => !isLeaf(n) && !anchors.has(n.id) && !moving.has(n.op) && n.op !== "broadcast" && !isWidening(n), (x, y) => elements(x.type.axes) === elements(y.type.axes),
+  );
 
   // A product's sink goes on through the maps that are its only readers.
   for (const [id, kind] of anchors) {
@@ -158,6 +171,8 @@ export function analyse(graph: Graph): Analysis {
     if (n.op === "const" || n.op === "iota") return 0;
     if (n.op === "random") return 60;
     if (n.op === "rope") return 2 * cost(n.args[0] ?? 0) + cost(n.args[1] ?? 0) + 20;
+    // One load, from where the part lies.
+    if (isStack(graph, n)) return 3;
     if (views.has(n.op) || n.op === "slice" || n.op === "cast") return inner;
     return inner + (heavy.has(n.op) || n.op === "gather" ? 6 : 1);
   };
@@ -192,7 +207,7 @@ export function analyse(graph: Graph): Analysis {
   }
   const unitOf = new Map(units.map((u) => [u.node, u]));
   units.push(...copies.map(({ node: id, into }): Unit => ({ kind: "copy", node: id, into })));
-  return { graph, units, unitOf, absent, sums, narrow, users, outputs, outputTensors };
+  return { graph, units, unitOf, absent, sums, siblings, narrow, users, outputs, outputTensors };
 }
 
 /** A sum over so many elements into so few that one kernel cannot keep a device busy. */
@@ -209,7 +224,7 @@ function sumsOfDots(graph: Graph, live: ReadonlySet<NodeId>, usersOf: (id: NodeI
   const sums = new Map<NodeId, readonly SummedDot[]>();
   const node = (id: NodeId): Node => graph.nodes[id] as Node;
   const single = (id: NodeId): boolean => usersOf(id).length === 1 && !outputNodes.has(id);
-  type Leaf = { readonly node: NodeOf<"dot">; /** axis of the add -> axis of the dot */ readonly names: Record<string, string> };
+  type Leaf = { readonly node: ProductNode; /** axis of the add -> axis of the dot */ readonly names: Record<string, string> };
   const leaves = (id: NodeId, names: Record<string, string>, top: boolean): Leaf[] => {
     const n = node(id);
     if (!top && !single(id)) return [];
@@ -222,7 +237,7 @@ function sumsOfDots(graph: Graph, live: ReadonlySet<NodeId>, usersOf: (id: NodeI
       const { from, to } = n.attrs;
       return leaves(n.args[0] as NodeId, Object.fromEntries(Object.entries(names).map(([k, own]) => [k, own === to ? from : own])), false);
     }
-    return isProduct(graph, n) ? [{ node: n, names }] : [];
+    return isSummand(graph, n) ? [{ node: n, names }] : [];
   };
   for (const n of graph.nodes) {
     if (n.op !== "add" || !live.has(n.id)) continue;
@@ -244,12 +259,14 @@ function sumsOfDots(graph: Graph, live: ReadonlySet<NodeId>, usersOf: (id: NodeI
   return { absent, sums };
 }
 
-/** Which result axes only one operand has, as text that does not depend on the operands' order. */
-function sides(graph: Graph, dot: NodeOf<"dot">, names: Readonly<Record<string, string>>): string {
-  const axes = dot.args.map((a) => (graph.nodes[a]?.type.axes ?? []).map((x) => x.name).filter((n) => !dot.attrs.axes.includes(n)));
+/** Which result axes only one operand has, as text that does not depend on the operands' order; and whose rows they are. */
+function sides(graph: Graph, dot: ProductNode, names: Readonly<Record<string, string>>): string {
+  const axes = dot.args.slice(0, 2).map((a) => (graph.nodes[a]?.type.axes ?? []).map((x) => x.name).filter((n) => !dot.attrs.axes.includes(n)));
   const [a, b] = [axes[0] ?? [], axes[1] ?? []];
   const only = (x: string[], y: string[]): string => x.filter((n) => !y.includes(n)).map((n) => names[n]).sort().join();
-  return [only(a, b), only(b, a)].sort().join("|");
+  if (dot.op === "dot") return [only(a, b), only(b, a)].sort().join("|");
+  const { rows, classes } = dot.attrs;
+  return [rows.map((n) => names[n]).join(), ...dot.args.slice(2), only(a, [...b, ...rows]), only(b, [...a, classes])].join("|");
 }
 
 /** A merge of one axis with others of one place each: those, and the one. */

@@ -119,6 +119,7 @@ export class Grouping {
   /** Results that one kernel makes together because their operands are the same. */
   #family(work: Work, reads: readonly Read[]): Group | undefined {
     const { kind } = work.unit;
+    if (kind === "product") return this.#sibling(work, reads);
     if (kind !== "attend" && kind !== "attend_dkv" && kind !== "ce" && kind !== "group_by") return undefined;
     const same = (n: Node): boolean => {
       if (kind === "group_by") return n.args[0] === work.node.args[0] && groupKey(n) === groupKey(work.node);
@@ -129,6 +130,15 @@ export class Grouping {
     };
     const g = this.groups.find((x) => x.kind === kind && x.members.every((m) => same(m.work.node)) && this.#acyclic(x, reads));
     return g && this.#add(g, work, {}, reads);
+  }
+
+  /** The kernel of a product that reads the same rows. */
+  #sibling(work: Work, reads: readonly Read[]): Group | undefined {
+    const g = this.groupOf.get(this.#a.siblings.get(work.node.id) ?? -1);
+    if (!g || !this.#acyclic(g, reads)) return undefined;
+    const works = [...g.members.map((m) => m.work), work];
+    if (this.#arenas([...g.reads, ...reads.map((r) => r.id)], works).size > this.#target.storageBuffers) return undefined;
+    return this.#add(g, work, symbols("g", work.axes), reads);
   }
 
   #join(work: Work, reads: readonly Read[]): Group | undefined {

@@ -5,6 +5,7 @@ import type { ScalarExpr } from "../scalar/expr.ts";
 import type { TileTruth } from "../scalar/tile_truth.ts";
 import type { Body, KernelParts, Point, PointFn, SinkFn, SpaceAxis } from "./body.ts";
 import type { Kernel, Target } from "./kernel.ts";
+import type { RowClasses } from "./row_classes.ts";
 
 /** What a template returns; fusion adds name, operands (from the parts) and origins. */
 export type KernelShape = Pick<Kernel, "workgroup" | "grid" | "arrays" | "body">;
@@ -20,7 +21,8 @@ export interface ProductTerm {
   /** Axis along which loads of a / of b are contiguous, when known: guides the lane order and the unrolling. */
   readonly aContiguous?: string;
   readonly bContiguous?: string;
-  /** Row statistics used by `a`: computed once a row before the k loop by `prepare`, then visible to `a` (see row.ts). */
+  /** Further right operands for the same `a`: each makes a result of its own, as many in every term. */
+  readonly also?: readonly { readonly b: PointFn; readonly bContiguous?: string }[];
 }
 
 export interface ProductSpec {
@@ -28,9 +30,12 @@ export interface ProductSpec {
   readonly m: readonly SpaceAxis[];
   readonly n: readonly SpaceAxis[];
   readonly terms: readonly ProductTerm[];
-  /** Called once per output element with all batch, m and n coordinates. */
-  readonly sink: SinkFn;
-  /** Optional column side result: sum over m of the value `aux` (bias gradients). */
+  /** Called once per output element with all batch, m and n coordinates; `more` are the results of the terms' `also`. */
+  readonly sink: (b: Body, at: Point, value: ScalarExpr, ...more: readonly ScalarExpr[]) => void;
+  /** The rows of the output are these times `m`, and `b` is also given the class of the row. Rows in no class get 0. */
+  readonly rows?: RowClasses;
+  /** The contraction runs over the rows of a class, then over `k`; the class is among the batch. */
+  readonly sum?: RowClasses;
 }
 
 export interface AttendSpec {
