@@ -4,7 +4,7 @@
 
 import { didYouMean } from "../../grammar/suggest.ts";
 import type { Span } from "../../grammar/source.ts";
-import type { Decl, FnDecl, LayerDecl, Param, ProcessDecl, RouterDecl, TokenizerDecl } from "../ast/nodes.ts";
+import type { Decl, FnDecl, LayerDecl, Param, ProcessDecl, TokenizerDecl } from "../ast/nodes.ts";
 import { dimText, dimVar } from "../dim/dim.ts";
 import { GraphBuilder, originAt } from "../graph/builder.ts";
 import * as S from "../scalar/expr.ts";
@@ -14,6 +14,7 @@ import { newRun, nothingMade } from "./context.ts";
 import { maskBody, scoreBody } from "./functions.ts";
 import { applyMethod, layerAlone } from "./layers.ts";
 import type { Leaves } from "./network.ts";
+import { routerAlone } from "./routers.ts";
 import { bind, paramKinds } from "./scope.ts";
 import type { Scope, Value } from "./values.ts";
 import { boolean, float, int, poison, someStream, tensor } from "./values.ts";
@@ -23,10 +24,13 @@ const TOKENS = { name: "t", size: dimVar("t") };
 /** Leaves of a graph that only exists to be checked. */
 export function checkingLeaves(builder: GraphBuilder): Leaves {
   const origin = originAt("token");
+  let draws = 0;
   return {
     attribute: (side, name, tokens) =>
       builder.add("input", [], { name: `${dimText(tokens) === "t" ? "" : `${dimText(tokens)}.`}${side}.${name}`, type: { dtype: "i32", axes: [{ name: side === "query" ? "t" : "s", size: tokens }] } }, origin),
     level: (process, tokens) => builder.add("input", [], { name: `level.${process}.${dimText(tokens)}`, type: { dtype: "f32", axes: [{ name: "t", size: tokens }] } }, origin),
+    // Noise is drawn in training, where the weights that say how much of it get their gradients.
+    normal: (axes) => builder.add("input", [], { name: `noise.${draws++}`, type: { dtype: "f32", axes } }, origin),
   };
 }
 
@@ -50,8 +54,11 @@ export function checkAlone(cx: Context, d: Decl, home: Scope): void {
 function one(cx: Context, d: Decl, home: Scope, flag: boolean, builder: GraphBuilder): void {
   const scope = newScope(home, true);
   switch (d.kind) {
-    case "layer":
     case "router":
+      for (const p of d.params) standIn(cx, p, scope, flag, builder);
+      routerAlone(cx, d, scope, (m) => (m.inputs[0] ? input(m.inputs[0], scope, builder) : poison));
+      return;
+    case "layer":
     case "tokenizer":
     case "process":
       for (const p of d.params) standIn(cx, p, scope, flag, builder);
@@ -81,8 +88,8 @@ function one(cx: Context, d: Decl, home: Scope, flag: boolean, builder: GraphBui
   }
 }
 
-/** A layer's members and methods; routers, tokenizers and processes have the same parts. */
-function checkMembers(cx: Context, d: LayerDecl | RouterDecl | TokenizerDecl | ProcessDecl, scope: Scope, builder: GraphBuilder): void {
+/** A layer's members and methods; tokenizers and processes have the same parts. */
+function checkMembers(cx: Context, d: LayerDecl | TokenizerDecl | ProcessDecl, scope: Scope, builder: GraphBuilder): void {
   const members = d.members ?? [];
   const asLayer: LayerDecl = { kind: "layer", name: d.name, doc: d.doc, span: d.span, params: d.params, members };
   const layer = layerAlone(cx, asLayer, scope);

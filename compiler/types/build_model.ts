@@ -5,7 +5,7 @@
 import { Bag } from "../../grammar/diagnostic.ts";
 import type { Binding, Ident, Member } from "../ast/nodes.ts";
 import { dimConst, dimValue } from "../dim/dim.ts";
-import { declareFormula, isAttribute, isFormula, settable } from "./attributes.ts";
+import { declareFormula, isAttribute, isFormula, settable, TOKEN_ID } from "./attributes.ts";
 import { coerce, newScope, wantedOf } from "./calls.ts";
 import { checkModel } from "./check_model.ts";
 import type { Context } from "./context.ts";
@@ -168,7 +168,7 @@ function sort(cx: Context, members: readonly Member[], env: Env, out: Sorted, at
         break;
       case "attribute": {
         if (!once(attributes, (x) => x.name, { name: m.name.text, fallback: 0, span: m.name.span }, "attribute")) break;
-        if (isAttribute(cx, m.name.text)) {
+        if (isAttribute(cx, m.name.text) || m.name.text === TOKEN_ID) {
           cx.report("E0235", `every token has an attribute \`${m.name.text}\``, m.name.span, { help: settable.includes(m.name.text) ? `it needs no declaration: a task sets it with \`given …(field, ${m.name.text}: 1)\`` : "give it another name" });
           break;
         }

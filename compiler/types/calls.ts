@@ -103,12 +103,12 @@ export function bindParameters(
     const arg = given.get(w.name);
     const inner = w.kind === null || w.kind === "tensor" ? {} : { wants: w.kind };
     const { wants: _, ...outer } = env;
-    // A layer made as an argument belongs to the callee; everything else keeps the caller's path.
-    const place = w.kind === "layer" || (w.kind === null && !env.inForward) ? { path: `${path}.${w.name}`, exact: true } : { exact: false };
+    // A layer or router made as an argument belongs to the callee; everything else keeps the caller's path.
+    const place = w.kind === "layer" || w.kind === "router" || w.kind === "route" || (w.kind === null && !env.inForward) ? { path: `${path}.${w.name}`, exact: true } : { exact: false };
     let value: Value;
     if (arg) value = coerce(cx, cx.evaluate.expr(cx, arg.value, { ...outer, ...place, ...inner }), w, arg.value.span, callee.name);
     else if (w.fallback) {
-      value = coerce(cx, cx.evaluate.expr(cx, w.fallback, { scope: own, path: `${path}.${w.name}`, exact: true, inForward: env.inForward, ...inner }), w, w.fallback.span, callee.name);
+      value = coerce(cx, cx.evaluate.expr(cx, w.fallback, { scope: own, path: `${path}.${w.name}`, exact: true, inForward: env.inForward, ...(env.making ? { making: env.making } : {}), ...inner }), w, w.fallback.span, callee.name);
     } else value = w.optional && !given.has(w.name) ? { kind: "absent" } : poison;
     own.set(w.name, value, w.span, "parameter");
     out.set(w.name, { value, arg });

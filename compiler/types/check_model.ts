@@ -115,6 +115,10 @@ function gradients(cx: Context, p: Parts, network: CheckedNetwork): void {
   const counted = new Set(p.losses.map((l) => l.stream));
   for (const [stream, weights] of network.reached) if (counted.has(stream)) for (const w of weights) learned.add(w);
   for (const w of cx.made.parameters) {
+    if (w.balance !== undefined) {
+      if (learned.has(w.path)) cx.report("E0260", `weight \`${w.path.split(".").pop() ?? w.path}\` is moved by the load of the experts, and has a gradient too`, w.span, { help: "add it in `balance` alone, which selects and weighs nothing" });
+      continue;
+    }
     if (learned.has(w.path) || w.frozen || p.unused.has(w.path.split(/[.[]/)[0] ?? "")) continue;
     const read = cx.made.used.has(w.path);
     cx.report("E0308", `weight \`${w.path.split(".").pop() ?? w.path}\` gets no gradient`, w.span, {

@@ -15,6 +15,9 @@ import { Context, type Evaluate } from "./context.ts";
 import { callFunction, makeMask, makeOther, makeScore } from "./functions.ts";
 import { applyLayer, claimPath, makeLayer } from "./layers.ts";
 import { memberOf } from "./members.ts";
+import { applyRouted } from "./routed.ts";
+import { makeRouter } from "./routers.ts";
+import { routeBy } from "./routes.ts";
 import { binaryValue, toScalar, unaryValue } from "./operators.ts";
 import { onLogit, tensorOfPair } from "./score_tables.ts";
 import { bind, lookUp } from "./scope.ts";
@@ -63,7 +66,7 @@ function worth(cx: Context, e: Expr, env: Env): Value {
       return poison;
     }
     case "when": return whenValue(cx, e, env);
-    case "by": return byValue(cx, e.cases.flatMap((c) => (c.value.kind === "name" ? [c.value.text] : [])), e.span);
+    case "by": return routeBy(cx, e, inner(env));
     case "lambda": return { kind: "lambda", expr: e, env };
     case "stack": return stackValue(cx, e, env);
     case "axis": return axisValue(cx, e.name, e.size, env);
@@ -93,6 +96,7 @@ function named(cx: Context, v: Value, at: Span, env: Env): Value {
     case "mask": return makeMask(cx, v.decl, v.scope, [], at, env);
     case "score": return makeScore(cx, v.decl, v.scope, [], at, env);
     case "route": return makeOther(cx, v.decl, v.scope, [], at, env);
+    case "router": return makeRouter(cx, v.decl, v.scope, [], at, env);
     default: return v;
   }
 }
@@ -137,11 +141,6 @@ function whenValue(cx: Context, e: WhenExpr, env: Env): Value {
   return cx.report("E0224", `\`when\` decides while the model is built, and this is ${describe(c)}`, e.condition.span, {
     help: isTensor(c) ? "to choose element by element, write `where(condition, a, b)`" : undefined,
   });
-}
-
-export function byValue(cx: Context, branches: readonly string[], at: Span): Value {
-  cx.later("E0401", "routes check, but they are not built yet", at);
-  return { kind: "route", form: { kind: "unknown" }, span: at };
 }
 
 function stackValue(cx: Context, e: StackExpr, env: Env): Value {
@@ -197,7 +196,8 @@ function call(cx: Context, e: CallExpr, env: Env): Value {
       case "fn": return callFunction(cx, decl, scope, e.args, e.span, env);
       case "mask": return decl.params.length === 0 && e.args.length === 2 ? maskOn(cx, makeMask(cx, decl, scope, [], e.callee.span, env), e, env) : makeMask(cx, decl, scope, e.args, e.span, env);
       case "score": return decl.params.length === 0 && e.args.length > 0 ? scoreOn(cx, makeScore(cx, decl, scope, [], e.callee.span, env), e, env) : makeScore(cx, decl, scope, e.args, e.span, env);
-      case "router": case "route": case "process": return makeOther(cx, decl, scope, e.args, e.span, env);
+      case "router": return makeRouter(cx, decl, scope, e.args, e.span, env);
+      case "route": case "process": return makeOther(cx, decl, scope, e.args, e.span, env);
       case "tokenizer":
         for (const a of e.args) evaluate(cx, a.value, inner(env));
         return { kind: "word", text: decl.name.text };
@@ -224,7 +224,7 @@ function call(cx: Context, e: CallExpr, env: Env): Value {
       if (!arg) return poison;
       const scope = newScope(lambda.env.scope);
       scope.set(lambda.expr.parameter.text, evaluate(cx, arg.value, inner(env)), lambda.expr.parameter.span, "let");
-      return evaluate(cx, lambda.expr.body, { ...lambda.env, scope, inForward: env.inForward });
+      return evaluate(cx, lambda.expr.body, { ...lambda.env, scope, inForward: env.inForward, ...(env.making ? { making: env.making } : {}) });
     }
   }
   return cx.report("E0211", `${cx.quote(e.callee.span, "this")} is ${describe(callee)} and cannot be called`, e.callee.span, {
@@ -393,7 +393,7 @@ const rules: Evaluate = {
   tensorOf: (cx, v, at, env) => {
     const node = toNode(cx, v, at, env);
     return node === undefined ? poison : { kind: "tensor", node };
-  },
+  },  routed: applyRouted,
 };
 
 /** A fresh context for one file or one lowering. */

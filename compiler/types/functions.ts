@@ -1,9 +1,9 @@
-// Calling what is declared with `fn`, `mask`, `score`, `router`, `route`, `process` and `tokenizer`.
+// Calling what is declared with `fn`, `mask`, `score`, `route` and `process`.
 // A mask or score becomes one ScalarExpr over token attributes, whatever functions and other masks it is made of.
-// Routers, routes and processes of one's own are checked and then said to be not built yet.
+// Processes of one's own are checked and then said to be not built yet.
 
 import type { Span } from "../../grammar/source.ts";
-import type { Arg, FnDecl, Ident, MaskDecl, ProcessDecl, RouteDecl, RouterDecl, ScoreDecl } from "../ast/nodes.ts";
+import type { Arg, FnDecl, Ident, MaskDecl, ProcessDecl, RouteDecl, ScoreDecl } from "../ast/nodes.ts";
 import type { ScalarExpr } from "../scalar/expr.ts";
 import * as S from "../scalar/expr.ts";
 import { bindParameters, newScope, signatureOf, wantedOf } from "./calls.ts";
@@ -34,7 +34,7 @@ export function callFunction(cx: Context, decl: FnDecl, home: Scope, args: reado
       const v = bound.get(p.name.text)?.value;
       if (p.axes && v?.kind === "tensor" && !bindAxes(cx, p.name, p.axes, cx.run?.builder.type(v.node).axes ?? [], scope, at)) return poison;
     }
-    const made = cx.evaluate.expr(cx, decl.body, { scope, path: env.path, exact: false, inForward: env.inForward });
+    const made = cx.evaluate.expr(cx, decl.body, { scope, path: env.path, exact: false, inForward: env.inForward, ...(env.making ? { making: env.making } : {}) });
     const v = notTooLarge(cx, `function \`${decl.name.text}\``, decl, made, decl.body.span);
     return joined(cx, "call", v, [{ value: v, span: decl.body.span }], at);
   });
@@ -127,15 +127,14 @@ function onPair(cx: Context, pair: Context["pair"], body: () => Value): Value {
 }
 
 /** Parameters of a declaration that is checked and not built: bound, and its kind told. */
-export function makeOther(cx: Context, decl: RouterDecl | RouteDecl | ProcessDecl, home: Scope, args: readonly Arg[], at: Span, env: Env): Value {
+export function makeOther(cx: Context, decl: RouteDecl | ProcessDecl, home: Scope, args: readonly Arg[], at: Span, env: Env): Value {
   const scope = newScope(home, true);
   const name = decl.name.text;
   return cx.within(`${decl.kind} \`${name}\``, at, () => {
     bindParameters(cx, calleeOf(cx, decl), decl.params.map(wantedOf), args, at, env, scope, env.path);
-    if (decl.kind === "route") return cx.evaluate.expr(cx, decl.body, { scope, path: env.path, exact: false, inForward: false });
-    if (decl.kind === "router") {
-      cx.later("E0401", `router \`${name}\` checks, but routers are not built yet`, at);
-      return { kind: "route", form: { kind: "unknown" }, span: at };
+    if (decl.kind === "route") {
+      const v = cx.evaluate.expr(cx, decl.body, { scope, path: env.path, exact: false, inForward: false, wants: "route", ...(env.making ? { making: env.making } : {}) });
+      return v.kind === "route" && v.form.kind === "by" && decl.body.kind === "by" ? { ...v, form: { ...v.form, name } } : v;
     }
     cx.later("E0402", `process \`${name}\` checks, but processes of one's own are not built yet`, at, { help: "`diffusion` and `flow` are built" });
     return { kind: "process", name };

@@ -4,7 +4,7 @@
 import { didYouMean } from "../../grammar/suggest.ts";
 import type { Span } from "../../grammar/source.ts";
 import type { Ident } from "../ast/nodes.ts";
-import { attributeNamed, attributeNode, attributeOn, isAttribute, unknownAttribute } from "./attributes.ts";
+import { attributeNamed, attributeNode, attributeOn, isAttribute, TOKEN_ID, unknownAttribute } from "./attributes.ts";
 import type { Context } from "./context.ts";
 import type { Env, Value } from "./values.ts";
 import { describe, poison, scalar } from "./values.ts";
@@ -16,8 +16,9 @@ export function memberOf(cx: Context, target: Value, name: Ident, targetSpan: Sp
     case "poison": return poison;
     case "subject": {
       const attribute = attributeNamed(text, env);
+      if (attribute === TOKEN_ID && target.side !== "token") return cx.report("E0221", "masks and scores do not read the `id` of tokens", name.span, { help: "attributes hold for every stream, and ids only for text; `token.id` may be read in layers and routers" });
       // Outside a model nothing is known about declared attributes, so every word may be one.
-      if (!isAttribute(cx, attribute) && !cx.alone) return unknownAttribute(cx, text, name.span);
+      if (attribute !== TOKEN_ID && !isAttribute(cx, attribute) && !cx.alone) return unknownAttribute(cx, text, name.span);
       if (target.side === "token") return attributeNode(cx, attribute, at, env);
       const expr = attributeOn(cx, target.side, attribute);
       return expr ? scalar(expr) : poison;
