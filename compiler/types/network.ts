@@ -74,10 +74,11 @@ export interface Leaves {
 }
 
 export interface Network {
-  embed(stream: string, input: NodeId): NodeId;
+  /** `only`, i32[batch, t], is 0 for tokens that are wanted and -1 for others, whose products are left out; what comes out there is not to be used. */
+  embed(stream: string, input: NodeId, only?: NodeId): NodeId;
   /** `beside`: embedded rows beside the sequence, in the order of the streams. */
   body(x: NodeId, beside?: readonly NodeId[]): NodeId;
-  head(stream: string, h: NodeId): NodeId;
+  head(stream: string, h: NodeId, only?: NodeId): NodeId;
   /** Every routed layer applied so far, in order. */
   routings(): readonly RoutingNote[];
 }
