@@ -73,7 +73,9 @@ export class ModelLeaves {
 
   /** `training`: capacity, noise and dropout are in force; drawn from the inputs `seed` and `step`, by another stream at each place. */
   leaves(attendHook?: Leaves["attendHook"], training = false): Leaves {
-    let drawn = FIRST_DRAW;
+    let stream = FIRST_DRAW;
+    const draw = (kind: "uniform" | "normal") => (axes: readonly Axis[], path: string): NodeId =>
+      this.ops.at(path).add("random", [this.seed(), this.step()], { kind, stream: stream++, axes });
     return {
       parameter: (p) => this.parameter(p),
       attribute: (side, name, tokens) => {
@@ -84,7 +86,7 @@ export class ModelLeaves {
       // What stands beside the sequence is given, and what is given is clean.
       level: (process, tokens) => (this.#beside(tokens) ? this.ops.const(0) : this.level(process)),
       ...(attendHook ? { attendHook } : {}),
-      ...(training ? { training, uniform: (axes, path) => this.ops.at(path).add("random", [this.seed(), this.step()], { kind: "uniform", stream: drawn++, axes }) } : {}),
+      ...(training ? { training, uniform: draw("uniform"), normal: draw("normal") } : {}),
     };
   }
 
