@@ -1,6 +1,6 @@
 // In: a graph. Out: the same graph with every scatter_add as a group-by of its index and a sum over the rows of each class: work
 // goes with rows and classes, not with their product. Equal nodes are one node, so sums by one index share one group-by, also
-// with layers that route by it. Refuses nothing. Rows of a class are added in their own order: the same bits on every device.
+// with layers that route by it. Refuses nothing. Rows of a class are added in a fixed order: two runs give the same bits.
 
 import { GraphBuilder } from "./builder.ts";
 import type { Graph, NodeId, NodeOf } from "./graph.ts";

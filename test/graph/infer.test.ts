@@ -1,7 +1,7 @@
 // What inference refuses, as data and in words, and the memory order of what it accepts.
 
 import { describe, expect, it } from "vitest";
-import { dimText } from "../../compiler/dim/dim.ts";
+import { dimAdd, dimConst, dimMul, dimText, dimVar } from "../../compiler/dim/dim.ts";
 import type { Axis, TensorType } from "../../compiler/graph/graph.ts";
 import { inferType } from "../../compiler/graph/infer.ts";
 import type { InferError } from "../../compiler/graph/infer_checks.ts";
@@ -21,6 +21,9 @@ function order<K extends OpName>(op: K, attrs: OpAttrs[K], ...args: TensorType[]
   if (isInferError(r)) throw new Error(r.message);
   return r.axes.map((a) => a.name).join(" ");
 }
+const gd = { rows: ["s"], classes: "e", axes: ["d"] };
+const slots = (n: string): TensorType => I({ name: "slot", size: dimVar(n) });
+const offsets = (classes: number): TensorType => I(ax("class", classes + 1));
 const attend = { query: "t", key: "s", width: "e", value: "e", scale: 1, queryAttrs: [], keyAttrs: [] };
 
 describe("refusals name the axis, both sizes and both places", () => {
@@ -44,6 +47,16 @@ describe("refusals name the axis, both sizes and both places", () => {
     ["a value that has the key axis", refused("attend", attend, F(t, s, e), F(s, e), F(s, e)), { kind: "duplicate_axis", axis: "s" }],
     ["keys with an axis of their own", refused("attend", attend, F(t, e), F(s, h, e), F(s, h, e)), { kind: "missing_axis", axis: "h" }],
     ["a cut that misses a row axis", refused("concat", { axis: "d" }, F(t, d), F(d)), { kind: "missing_axis", axis: "t" }],
+    ["more of an axis than it has", refused("top", { axis: "h", choice: ax("k", 3) }, F(t, h)), { kind: "size", axis: "h" }],
+    ["classes that miss an axis of the rows", refused("group_order", { rows: ["batch", "t"], classes: dimConst(3), slot: "slot" }, I(t)), { kind: "missing_axis", axis: "batch" }],
+    ["classes with an axis beside the rows", refused("group_place", { rows: ["t"], classes: dimConst(3) }, I(batch, t)), { kind: "missing_axis", axis: "batch" }],
+    ["an order of other rows", refused("grouped_dot", gd, F(s, d), F(e, d, h), slots("t"), offsets(3)), { kind: "size" }],
+    ["rows with two axes unknown", refused("grouped_dot", { ...gd, rows: ["s", "k"] }, F(d), F(e, d, h), slots("s"), offsets(3)), { kind: "missing_axis", axis: "s" }],
+    ["matrices of other classes", refused("grouped_dot", gd, F(s, d), F(e, d, h), slots("s"), offsets(4)), { kind: "axis_size", axis: "e" }],
+    ["matrices that have an axis of the rows", refused("grouped_dot", gd, F(s, d), F(e, s, d), slots("s"), offsets(3)), { kind: "duplicate_axis", axis: "s" }],
+    ["rows that have the axis of the classes", refused("grouped_dot", gd, F(s, e, d), F(e, d, h), slots("s"), offsets(3)), { kind: "duplicate_axis", axis: "e" }],
+    ["classes past the last", refused("grouped_dw", { rows: ["s"], classes: ax("e", 2), first: 2, axes: [] }, F(s, d), F(s, h), slots("s"), offsets(3)), { kind: "size", axis: "e" }],
+    ["values without the rows", refused("grouped_sum", { rows: ["t", "s"], classes: e }, F(t, d), slots("t"), offsets(3)), { kind: "missing_axis", axis: "s" }],
     ["operands left out", refused("add", {}, F(t)), { kind: "arity" }],
     ["a fractional index", refused("gather", { axis: "d" }, F(d), F(t)), { kind: "dtype" }],
   ];
@@ -66,6 +79,9 @@ describe("memory order", () => {
     ["split opens in place", order("split", { axis: "d", into: [ax("a", 2), ax("b", 2)] }, F(t, d, e)), "t a b e"],
     ["gather: index axes, then the rest", order("gather", { axis: "d" }, F(e, d), I(batch, t)), "batch t e"],
     ["scatter_add: the axis, then the rest", order("scatter_add", { axis: ax("v", 9) }, F(batch, t, e), I(batch, t)), "v e"],
+    ["top: the rest, then the choice", order("top", { axis: "d", choice: ax("k", 2) }, F(t, d, e)), "t e k"],
+    ["grouped_dot: rows, rest of x, rest of w", order("grouped_dot", { rows: ["batch", "s"], classes: "e", axes: ["d"] }, F(h, s, d, batch), F(d, ax("u", 5), e, h), I({ name: "slot", size: dimMul(dimVar("batch"), dimVar("s")) }), offsets(3)), "batch s h u"],
+    ["grouped_dw: classes, rest of x, rest of dy", order("grouped_dw", { rows: ["s"], classes: e, first: 0, axes: [] }, F(h, s, d), F(ax("u", 5), h, s), slots("s"), offsets(3)), "e h d u"],
     ["attend: the query's axes, then the value", order("attend", { ...attend, value: "u" }, F(t, e, h), F(s, h, e), F(h, s, ax("u", 5))), "t h u"],
     ["broadcast: lengths outside, widths inside", `${order("broadcast", { axis: t }, F(d))} / ${order("broadcast", { axis: e }, F(d))}`, "t d / d e"],
   ];
@@ -73,5 +89,11 @@ describe("memory order", () => {
   it("sizes stay symbolic", () => {
     const r = inferType("concat", { axis: "t" }, [F(t), F(ax("t", "s"))]);
     expect(isInferError(r) ? r.message : r.axes.map((a: Axis) => dimText(a.size))).toEqual(["s + t"]);
+  });
+  it("a row axis that x lacks gets its size from the slots", () => {
+    const tokens = dimAdd(dimVar("s"), dimVar("t"));
+    const size = dimMul(dimMul(tokens, dimVar("batch")), dimConst(2));
+    const r = inferType("grouped_dot", { rows: ["batch", "n", "k"], classes: "e", axes: ["d"] }, [F({ name: "n", size: tokens }, d, batch), F(e, d), I({ name: "slot", size }), offsets(3)]);
+    expect(isInferError(r) ? r.message : r.axes.map((a: Axis) => `${a.name} ${dimText(a.size)}`)).toEqual(["batch batch", "n s + t", "k 2"]);
   });
 });

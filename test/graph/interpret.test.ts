@@ -54,6 +54,38 @@ describe("elementwise ops align by name", () => {
   });
 });
 
+describe("rows in classes", () => {
+  const [r, k, e, h] = [ax("t", "t"), ax("k", 2), ax("e", 3), ax("h", 2)];
+  // Rows t k: 0, 1 | 2, 3 | 4, 5. Class 1 is empty, row 3 is nowhere.
+  const c = [2, 0, 0, -1, 2, 0];
+  const o = { inputs: { c, x: [1, 2, 3], y: [1, 2, 3, 4, 5, 6], w: [1, 10, 0, 0, 2, 20] }, lengths: { t: 3 } };
+  const C = (m: Make) => m.groupBy(m.input("c", I(r, k)), dimConst(3));
+  it("are sorted by class, those of a class in their order, those nowhere last", () => {
+    expect(run((m) => C(m).order, o)).toEqual({ axes: ["slot"], data: [1, 2, 5, 0, 4, 3] });
+    expect(run((m) => C(m).offset, o)).toEqual({ axes: ["class"], data: [0, 3, 3, 5] });
+    expect(run((m) => m.groupPlace(m.input("c", I(r, k)), C(m)), o)).toEqual({ axes: ["t", "k"], data: [3, 0, 1, 5, 4, 2] });
+    expect(run((m) => m.groupBy(m.input("c", I(r, k)), dimConst(3), ["k", "t"]).order, o).data).toEqual([1, 3, 5, 0, 2, 4]);
+  });
+  it("meet the matrix of their class, or nothing", () => {
+    const x = (m: Make): NodeId => m.input("x", F(r));
+    const w = (m: Make): NodeId => m.input("w", F(e, h));
+    // x lacks the choice and shares no axis with w: each row's outer product with its class's vector.
+    expect(run((m) => m.groupedDot(x(m), w(m), C(m), "e"), o)).toEqual({ axes: ["t", "k", "h"], data: [2, 20, 1, 10, 2, 20, 0, 0, 6, 60, 3, 30] });
+    const y = (m: Make): NodeId => m.input("y", F(r, h));
+    expect(run((m) => m.groupedDot(y(m), w(m), C(m), "e", "h"), o)).toEqual({ axes: ["t", "k"], data: [42, 21, 43, 0, 130, 65] });
+  });
+  it("are summed by class", () => {
+    const y = (m: Make): NodeId => m.input("y", F(r, k));
+    expect(run((m) => m.groupedSum(y(m), C(m), "e"), o)).toEqual({ axes: ["e"], data: [2 + 3 + 6, 0, 1 + 5] });
+    const dw = (first: number, size: number) => run((m) => {
+      const g = C(m);
+      return m.op("grouped_dw", [m.input("x", F(r)), y(m), g.order, g.offset], { rows: g.rows, classes: ax("e", size), first, axes: [] });
+    }, o);
+    expect(dw(0, 3)).toEqual({ axes: ["e"], data: [1 * 2 + 2 * 3 + 3 * 6, 0, 1 * 1 + 3 * 5] });
+    expect(dw(2, 1).data).toEqual([16]);
+  });
+});
+
 describe("reductions and contractions", () => {
   const X = (m: Make): NodeId => m.input("x", F(t, d));
   it("sum, amax, argmax, mean", () => {
@@ -115,6 +147,9 @@ describe("names and movement", () => {
     expect(run((m) => m.scatterAdd(X(m), ax("v", 3), m.input("j", I(t))), { ...o, inputs: { x, j: [2, 2] } }))
       .toEqual({ axes: ["v", "d"], data: [0, 0, 0, 0, 0, 0, 5, 7, 9] });
     expect(run((m) => m.scatterAdd(X(m), ax("t", 3), m.input("j", I(t))), { ...o, inputs: { x, j: [2, 0] } }).data).toEqual([4, 5, 6, 0, 0, 0, 1, 2, 3]);
+  });
+  it("top gives places, largest first, equals in their order", () => {
+    expect(run((m) => m.topOrder(X(m), "d", ax("k", 2)), { ...o, inputs: { x: [1, 3, 3, 0, -1, 5] } })).toEqual({ axes: ["t", "k"], data: [1, 2, 2, 0] });
   });
   it("update writes from a place on and drops what does not fit", () => {
     const upd = (at: number) => run((m) => m.update(X(m), "t", m.slice(X(m), "t", dimConst(0), dimConst(1)), m.const(at, "i32")), o).data;
