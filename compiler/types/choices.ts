@@ -234,7 +234,8 @@ function biasOf(call: BuiltinCall, experts: Axis, rate: number): (Required<Pick<
   };
   if (v.kind !== "weight") return bad(`\`balance\` is a weight that follows the load of the experts, and this is ${describe(v)}`);
   const p = v.parameter;
-  const own = p.axes.filter((a) => !(p.experts ?? []).includes(a.name));
+  if ((p.experts ?? []).length > 0) return bad("inside an expert nothing follows the load of the experts", p);
+  const own = p.axes;
   const [axis] = own;
   if (!axis || own.length !== 1 || axis.name !== experts.name || !dimEqual(axis.size, experts.size)) {
     return bad(`${cx.quote(at, "the weight")} has axes ${own.map((a) => `\`${a.name}\``).join(", ") || "none"}, and one number for each expert is needed`, p);

@@ -21,8 +21,10 @@ const TOKENS = "t";
 /** The router, where tokens may compete; undefined after a report. */
 function ofSample(call: BuiltinCall): Choosing | undefined {
   const c = choosingOf(call);
-  const { group } = call.cx;
-  if (!c || !group || group.every) return c;
+  // In a branch of a route the tokens of the branch compete; the rows of a router's expert are no sample.
+  let group = call.cx.group ?? undefined;
+  while (group?.sees) group = group.outer;
+  if (!c || !group) return c;
   call.cx.report("E0263", `\`${call.name}\` lets the tokens of a sample compete, and inside an expert there are only those that were sent to it`, call.expr.callee.span, { help: "inside an expert, choose token by token: `top(k, scores)`" });
   return undefined;
 }

@@ -35,7 +35,7 @@ export function makeRouter(cx: Context, decl: RouterDecl, home: Scope, args: rea
   const parts = makeParts(cx, decl, home, args, at, env, losses);
   if (cx.errors > before || cx.broken.has(decl)) return cx.errors > before ? poison : cx.broke();
   return cx.within(`router \`${name}\``, at, () => {
-    const experts = expertsOf(cx, decl, parts, at);
+    const experts = expertsOf(cx, decl, parts, at, env.making?.experts ?? []);
     if (!experts) return poison;
     const form: RouterInstance = { kind: "router", decl, path: parts.path, parts, losses, experts: { kind: "axis", name: experts.name, size: experts.size, span: decl.name.span } };
     return { kind: "route", form, span: at };
@@ -65,7 +65,7 @@ function chooseOf(cx: Context, decl: RouterDecl, parts: LayerInstance, at: Span)
 }
 
 /** The axis that counts experts, from `choose` on a graph of its own. Undefined after a report. */
-function expertsOf(cx: Context, decl: RouterDecl, parts: LayerInstance, at: Span): Axis | undefined {
+function expertsOf(cx: Context, decl: RouterDecl, parts: LayerInstance, at: Span, outside: readonly Axis[]): Axis | undefined {
   const method = chooseOf(cx, decl, parts, at);
   if (!method) return undefined;
   const axes = (method.inputs[0]?.axes ?? []).map((a): Axis => {
@@ -83,6 +83,13 @@ function expertsOf(cx: Context, decl: RouterDecl, parts: LayerInstance, at: Span
   cx.made = { ...cx.made, reads: new Set(), used: new Set(), attentions: new Map(), crossAttentions: new Map(), routings: [] };
   cx.run = newRun(builder, checkingLeaves(builder));
   cx.group = null;
+  const rows: Axis[] = [{ name: "t", size: dimVar("t") }];
+  for (const axis of outside) {
+    rows.push({ name: `choice#${rows.length}`, size: dimVar(`choice${rows.length}`) });
+    const make = new Make(builder, originAt(parts.path));
+    const expert = make.input(`expert.${rows.length}`, { dtype: "i32", axes: rows });
+    cx.group = { expert, grouping: make.groupBy(expert, axis.size), axis, ...(cx.group ? { outer: cx.group } : {}) };
+  }
   try {
     const x = builder.add("input", [], { name: "x", type: { dtype: "f32", axes } }, originAt(parts.path));
     return choose(cx, decl, parts, [], x, at)?.choice.experts;
