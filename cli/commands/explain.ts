@@ -18,18 +18,22 @@ import { maskErrors, maskWarnings, modelOf } from "../spec.ts";
 import { cacheText } from "./explain_cache.ts";
 import type { MaskOptions } from "./explain_mask.ts";
 import { explainMask } from "./explain_mask.ts";
+import type { RoutingOptions } from "./explain_routing.ts";
+import { explainRouting } from "./explain_routing.ts";
 
-const topics = ["mask", "memory", "cost", "cache", "graph", "kernels", "wgsl", "parameters"] as const;
+const topics = ["mask", "routing", "memory", "cost", "cache", "graph", "kernels", "wgsl", "parameters"] as const;
 
-const maskOnly = ["task", "layer", "head", "length", "documents", "padding", "tile", "mask", "svg", "png"] as const;
+/** Options that belong to some topics alone. */
+const only: Readonly<Record<string, readonly (keyof Options)[]>> = {
+  mask: ["task", "layer", "length", "svg", "png", "head", "documents", "padding", "tile", "mask"],
+  routing: ["task", "layer", "length", "svg", "png", "samples", "data", "split", "weights", "raw", "seed"],
+};
 const collect = (value: string, all: string[]): string[] => [...all, value];
 
-interface Options extends MaskOptions {
+interface Options extends MaskOptions, RoutingOptions {
   model?: string;
   program?: string;
   pass?: string;
-  target: string;
-  precision: string;
   batch: string;
   tokens: string;
 }
@@ -47,26 +51,35 @@ export function addExplain(program: Command): void {
     .option("--precision <name>", "storage of what attention reads and of the cache: f32, f16; arithmetic is f32", "f32")
     .option("--batch <n>", "rows, for memory and cost", "1")
     .option("--tokens <n>", "tokens a row, for memory and cost", "64")
-    .option("--task <name>", "mask: this task alone")
-    .option("--layer <n>", "mask: this attention alone, in order of application, from 0")
+    .option("--task <name>", "mask, routing: this task alone")
+    .option("--layer <n>", "mask, routing: this attention or routed layer alone, in order of application, from 0; of routing also by its path")
     .option("--head <n>", "mask: this head alone, from 0")
-    .option("--length <field=n>", "mask: tokens of a field in the sample, or of every text (repeatable)", collect, [])
+    .option("--length <field=n>", "mask, routing: tokens of a field in the sample, or of every text (repeatable)", collect, [])
     .option("--documents <n>", "mask: samples packed into the row")
     .option("--padding <n>", "mask: empty places at the end of the row")
     .option("--tile <n>", "mask: tokens of a tile in each direction")
     .option("--mask <expression>", "mask: this one in place of the model's, such as 'causal & window(4)'")
-    .option("--svg <file>", "mask: write an SVG here (- for stdout)")
-    .option("--png <file>", "mask: write a PNG here (- for stdout)")
+    .option("--weights <path>", "routing: safetensors file, checkpoint, or --out folder of `train`; else fresh weights")
+    .option("--raw", "routing: the weights themselves where there is an average of them too")
+    .option("--data <dir>", "routing: samples of this folder instead of made-up ones")
+    .option("--split <name>", "routing: rows of this split")
+    .option("--samples <n>", "routing: samples of each task (default: 1 made up, 8 of --data)")
+    .option("--seed <n>", "routing: of fresh weights, noise, and which samples (default: 0)")
+    .option("--svg <file>", "mask, routing: write an SVG here (- for stdout)")
+    .option("--png <file>", "mask, routing: write a PNG here (- for stdout)")
     .option("--json", "as JSON on stdout")
     .action(async (what: string, spec: string | undefined, options: Options) => {
       if (/^[BEW]\d{4}$/i.test(what)) return explainCode(what.toUpperCase(), options.json ?? false);
       const topic = topics.find((t) => t === what);
       if (!topic) throw new HeddleError({ code: "E0582", message: `there is nothing called \`${what}\` to explain`, help: didYouMean(what, [...topics]) ?? `an error code, or one of ${topics.join(", ")}`, exit: 2 });
       if (spec === undefined) throw new HeddleError({ code: "E0582", message: `\`heddle explain ${topic}\` needs a spec`, exit: 2 });
-      const stray = maskOnly.find((o) => topic !== "mask" && options[o] !== undefined && options[o].length > 0);
-      if (stray) throw new HeddleError({ code: "E0582", message: `--${stray} is for \`heddle explain mask\``, exit: 2 });
+      const own = only[topic] ?? [];
+      const stray = Object.values(only).flat().find((o) => !own.includes(o) && options[o] !== undefined && String(options[o]) !== "");
+      if (stray) throw new HeddleError({ code: "E0582", message: `--${stray} is for ${Object.keys(only).filter((t) => only[t]?.includes(stray)).map((t) => `\`heddle explain ${t}\``).join(" and ")}`, exit: 2 });
       const asked = topic === "mask" && options.mask !== undefined;
-      const { model, checked } = modelOf(spec, options.model, asked ? maskWarnings : topic === "mask" ? ["W0602"] : [], topic === "mask" ? maskErrors : []);
+      const drawn = topic === "mask" || topic === "routing";
+      const { model, checked } = modelOf(spec, options.model, asked || topic === "routing" ? maskWarnings : topic === "mask" ? ["W0602"] : [], drawn ? maskErrors : []);
+      if (topic === "routing") return explainRouting(spec, model, checked, options);
       if (topic === "mask") return explainMask(model, checked, options);
       await explainTopic(topic, model, options);
     });

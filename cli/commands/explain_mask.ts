@@ -2,8 +2,6 @@
 // In: a checked model and options from the command line. Out: text on stdout, files written whole or not at all.
 // Refuses tasks, layers, heads and fields that the model lacks, samples too long to draw, and a --mask that does not check.
 
-import { existsSync } from "node:fs";
-import path from "node:path";
 import { maskDiagnostics } from "../../compiler/mask/diagnostics.ts";
 import type { SampleOptions } from "../../compiler/mask/example.ts";
 import { exampleLength } from "../../compiler/mask/example.ts";
@@ -18,8 +16,8 @@ import type { Source } from "../../grammar/source.ts";
 import { makeSource } from "../../grammar/source.ts";
 import { didYouMean } from "../../grammar/suggest.ts";
 import { HeddleError } from "../../runtime/error.ts";
-import { writeAtomically } from "../../runtime/weights/file.ts";
 import { EXIT, Exit } from "../exit_code.ts";
+import { requireFolder, write } from "../out_file.ts";
 import { reportPng } from "../show/mask_png.ts";
 import { takesColour } from "../show/preview.ts";
 import type { Checked } from "../spec.ts";
@@ -128,18 +126,4 @@ function asDrawn(model: Model, checked: Checked, text: string | undefined): { dr
   const diagnostics = [...asked.diagnostics, ...maskDiagnostics(drawn)].filter((d) => d.code !== "W0602");
   report({ diagnostics, sources }, false);
   return { drawn, failed: hasErrors(diagnostics) };
-}
-
-/** A file in a folder that exists: said before the drawing, not after it. */
-function requireFolder(file: string): void {
-  if (file !== "-" && !existsSync(path.dirname(path.resolve(file)))) throw new HeddleError({ code: "E0512", message: `cannot write \`${file}\`: its folder does not exist`, help: "make the folder or save elsewhere", exit: 2 });
-}
-
-async function write(file: string, content: string | Uint8Array): Promise<void> {
-  if (file === "-") {
-    process.stdout.write(content);
-    return;
-  }
-  await writeAtomically(file, content);
-  process.stderr.write(`wrote ${file}\n`);
 }

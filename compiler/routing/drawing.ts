@@ -281,8 +281,8 @@ function layersBlock(report: RoutingReport, streams: Streams, top: number): Bloc
   shapes.push(text(MARGIN, y, title, { size: 2 }));
   y += LINE + 10;
   const [dropped, nowhere] = [report.layers.some((l) => l.dropped !== null), report.layers.some((l) => l.nowhere > 0)];
-  const cells = (l: LayerReport): string[] => [l.maxOverMean.toFixed(2), percent(l.entropy), String(l.idle), ...(nowhere ? [String(l.nowhere)] : []), ...(dropped ? [l.dropped === null ? "" : String(l.dropped)] : [])];
-  const heads = ["max/mean", "entropy", "idle", ...(nowhere ? ["nowhere"] : []), ...(dropped ? ["dropped"] : [])];
+  const cells = (l: LayerReport): string[] => [l.maxOverMean.toFixed(2), percent(l.evenness), String(l.idle), ...(nowhere ? [String(l.nowhere)] : []), ...(dropped ? [l.dropped === null ? "" : percent(l.dropped)] : [])];
+  const heads = ["max/mean", "evenness", "idle", ...(nowhere ? ["nowhere"] : []), ...(dropped ? ["dropped"] : [])];
   const names = report.layers.map((l) => `${String(l.index).padStart(2)} ${l.path}`);
   const most = Math.max(...report.layers.map((l) => l.experts.length));
   const column = Math.max(2, Math.min(16, Math.floor(480 / most)));

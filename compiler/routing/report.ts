@@ -39,11 +39,12 @@ export interface LayerReport {
   readonly nowhere: number;
   /** The largest load over the mean; 1 where all are alike. */
   readonly maxOverMean: number;
-  /** Of the loads, as a share of the entropy of equal loads: 1 where all are alike, 0 where one expert has everything. */
+  /** Of the loads, in nats; `evenness` is its share of what equal loads have: 1 where all are alike, 0 where one expert has everything. */
   readonly entropy: number;
+  readonly evenness: number;
   /** Experts without a row. */
   readonly idle: number;
-  /** Rows that training would send nowhere if these samples were its batch; null without a capacity. */
+  /** The share of rows that training would send nowhere if these samples were its batch; null without a capacity. */
   readonly dropped: number | null;
 }
 
@@ -133,20 +134,19 @@ function layerReport({ index, layer }: ShownLayer, samples: readonly RoutedSampl
     index, path: layer.path, route: layer.route, dispatch: layer.dispatch,
     experts: layer.branches.length > 0 ? layer.branches : load.map((_, e) => String(e)), choices: layer.choices,
     load, loadByStream, weight, rows, tokens, nowhere,
-    maxOverMean: rows === 0 ? 1 : (Math.max(...load) * layer.experts) / rows, entropy: entropyShare(load), idle: load.filter((n) => n === 0).length,
-    dropped: most === null ? null : load.reduce((sum, n) => sum + Math.max(0, n - most), 0),
+    maxOverMean: rows === 0 ? 1 : (Math.max(...load) * layer.experts) / rows, ...entropyOf(load), idle: load.filter((n) => n === 0).length,
+    dropped: most === null ? null : rows === 0 ? 0 : load.reduce((sum, n) => sum + Math.max(0, n - most), 0) / rows,
   };
 }
 
 /** Of so many rows an expert takes at most these in training. */
 const capacityOf = (layer: RoutedLayer, rows: number): number | null => (layer.capacity === undefined ? null : Math.ceil((layer.capacity * (1 - 1e-6) * rows) / layer.experts));
 
-/** The entropy of loads as a share of what equal loads would have. */
-export function entropyShare(load: readonly number[]): number {
+/** The entropy of loads, and how even they are. */
+export function entropyOf(load: readonly number[]): { readonly entropy: number; readonly evenness: number } {
   const all = load.reduce((a, b) => a + b, 0);
-  if (all === 0 || load.length < 2) return 1;
-  const nats = load.reduce((sum, n) => (n === 0 ? sum : sum - (n / all) * Math.log(n / all)), 0);
-  return nats / Math.log(load.length);
+  const entropy = all === 0 ? 0 : Math.max(0, load.reduce((sum, n) => (n === 0 ? sum : sum - (n / all) * Math.log(n / all)), 0));
+  return { entropy, evenness: load.length < 2 ? 1 : entropy / Math.log(load.length) };
 }
 
 /** What an output of the `routing` program holds, read by token. Axes are [batch, t, all others]. */

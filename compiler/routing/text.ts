@@ -204,13 +204,13 @@ const RAMP = " .:-=+*#%@";
 function summary(report: RoutingReport, options: TextOptions, paint: Painter): string {
   const dropped = report.layers.some((l) => l.dropped !== null);
   const nowhere = report.layers.some((l) => l.nowhere > 0);
-  const head = ["layer", "path", "by", "rows", "max/mean", "entropy", "idle", ...(nowhere ? ["nowhere"] : []), ...(dropped ? ["dropped"] : []), "load"];
+  const head = ["layer", "path", "by", "rows", "max/mean", "evenness", "idle", ...(nowhere ? ["nowhere"] : []), ...(dropped ? ["dropped"] : []), "load"];
   const rows = report.layers.map((l) => [
-    String(l.index), l.path, l.route, String(l.rows), l.maxOverMean.toFixed(2), percent(l.entropy), String(l.idle),
-    ...(nowhere ? [String(l.nowhere)] : []), ...(dropped ? [l.dropped === null ? "" : String(l.dropped)] : []), "",
+    String(l.index), l.path, l.route, String(l.rows), l.maxOverMean.toFixed(2), percent(l.evenness), String(l.idle),
+    ...(nowhere ? [String(l.nowhere)] : []), ...(dropped ? [l.dropped === null ? "" : percent(l.dropped)] : []), "",
   ]);
   const width = head.map((h, i) => Math.max(h.length, ...rows.map((r) => (r[i] ?? "").length)));
-  const numbers = new Set(["rows", "max/mean", "entropy", "idle", "nowhere", "dropped"]);
+  const numbers = new Set(["rows", "max/mean", "evenness", "idle", "nowhere", "dropped"]);
   const line = (cells: readonly string[]): string => `  ${cells.map((c, i) => (numbers.has(head[i] ?? "") ? c.padStart(width[i] ?? 0) : c.padEnd(width[i] ?? 0))).join("  ")}`;
   const used = line(head).length - (width[width.length - 1] ?? 0);
   const loads = report.layers.map((l) => loadText(l, Math.max(16, options.columns - used)));
