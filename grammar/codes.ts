@@ -71,6 +71,13 @@ export const codes = {
   E0245: { title: "a stream stands beside the sequence and in it", severity: "error" },
   E0246: { title: "attention over what is no row of tokens", severity: "error" },
   E0247: { title: "a mask, score or formula is too large", severity: "error" },
+  E0250: { title: "a route leaves tokens without a branch", severity: "error" },
+  E0251: { title: "a case of a route cannot hold", severity: "error" },
+  E0252: { title: "a branch is declared as two different things", severity: "error" },
+  E0253: { title: "a branch starts from no other branch", severity: "error" },
+  E0254: { title: "a branch starts from one with other weights", severity: "error" },
+  E0255: { title: "attention inside the experts of a router", severity: "error" },
+  E0256: { title: "layers and branches do not fit", severity: "error" },
   E0257: { title: "more experts are chosen than there are", severity: "error" },
   E0258: { title: "scores of a router without one axis of experts", severity: "error" },
   E0259: { title: "a router that chooses nothing", severity: "error" },
@@ -172,6 +179,7 @@ export const codes = {
   W0605: { title: "a later prediction sees a noised span", severity: "warning" },
   W0606: { title: "a prediction sees what is not there when sampling", severity: "warning" },
   W0613: { title: "guidance has no condition to follow", severity: "warning" },
+  W0620: { title: "a case of a route is never reached", severity: "warning" },
 } as const satisfies Record<string, CodeInfo>;
 
 export type Code = keyof typeof codes;

@@ -2,6 +2,7 @@
 // Which axis is contracted stands in the brackets; without them it is the last axis that q and k both end in.
 // Refuses masks that are scores, tokens without the axis, and values whose own axis cannot be told.
 
+import type { Span } from "../../grammar/source.ts";
 import type { Dim } from "../dim/dim.ts";
 import { dimEqual, dimText, dimValue } from "../dim/dim.ts";
 import type { NodeId } from "../graph/graph.ts";
@@ -13,7 +14,9 @@ import { bracketName, nodeOf, valueOf } from "./builtin_call.ts";
 import type { Context } from "./context.ts";
 import { besideLength } from "./streams.ts";
 import { signatureOf } from "./calls.ts";
+import type { Clause } from "./clause.ts";
 import { mapClause } from "./clause.ts";
+import { scopesOf } from "./stacks.ts";
 import { numberOf } from "./operators.ts";
 import { attendTables, onlyHeads } from "./score_tables.ts";
 import type { Around, AttendTables } from "./score_tables.ts";
@@ -101,7 +104,8 @@ export function attendValue(call: BuiltinCall): Value {
   }
   // Attention to a row beside the sequence is counted apart: `layer` is the same in both attentions of a block.
   const layer = row === undefined ? run.layer++ : run.cross++;
-  const layered = layeredMask(mask, layer);
+  const layered = inBranch(cx, layeredMask(mask, layer), expr.callee.span);
+  if (layered === undefined) return poison;
   const tabled = score && scoreOf(call, score, layer, around);
   if (tabled === undefined) return poison;
   const sizes = { layer, heads: heads.reduce((n, a) => n * (dimValue(a.size) ?? 1), 1), width: size ?? 0, valueWidth: valueSize ?? 0 };
@@ -176,6 +180,26 @@ function layeredMask(mask: MaskValue | null, layer: number): MaskValue | null {
   if (!mask || !reads(mask.expr, "layer")) return mask;
   const put = inLayer(layer);
   return { ...mask, expr: simplify(mapExpr(mask.expr, put)), ...(mask.clause ? { clause: mapClause(mask.clause, put) } : {}) };
+}
+
+/** The mask inside routed layers: tokens of a branch see each other alone. Undefined after a report. */
+function inBranch(cx: Context, mask: MaskValue | null, at: Span): MaskValue | null | undefined {
+  let out = mask;
+  for (const s of scopesOf(cx)) {
+    if (s.every) continue;
+    if (!s.sees) {
+      cx.report("E0255", "attention inside the experts of a router", at, {
+        label: "which tokens an expert gets is known only when they are there", help: "route by an attribute, `routed(route, …)`, or keep attention outside and route its projections, norms and what follows",
+      });
+      return undefined;
+    }
+    const { span, text } = out ?? { span: at, text: "the same branch" };
+    const own: Clause = { op: "leaf", expr: s.sees, parts: [], span: at, text: "the same branch" };
+    const expr = out ? and(out.expr, s.sees) : s.sees;
+    const clause: Clause = out?.clause ? { op: "and", expr, parts: [out.clause, own], span, text } : own;
+    out = { kind: "mask", expr, text, span, clause };
+  }
+  return out;
 }
 
 /** The score of this attention, with its tables on the graph. Undefined after a report. */

@@ -8,19 +8,22 @@ import type { Span } from "../../grammar/source.ts";
 import type { AttributeMember, Expr } from "../ast/nodes.ts";
 import { walk } from "../ast/walk.ts";
 import type { NodeId } from "../graph/graph.ts";
-import type { Make } from "../graph/make.ts";
 import type { ScalarExpr } from "../scalar/expr.ts";
 import { attr, children, mapExpr } from "../scalar/expr.ts";
 import { asWhole } from "../scalar/whole.ts";
 import { newScope } from "./calls.ts";
 import type { Context } from "./context.ts";
 import { toScalar } from "./operators.ts";
+import { scalarNode } from "./scalar_nodes.ts";
 import { notTooLarge } from "./too_large.ts";
 import type { Env, Value } from "./values.ts";
 import { describe, poison } from "./values.ts";
 
 /** Attributes every token has. docs/language.md says what each means. */
 export const tokenAttributes = ["pos", "doc", "span", "index", "stream", "task", "role", "row", "col", "frame", "scale", "time"] as const;
+
+/** What a token of text is, in layers and routers; 0 for others. Masks know attributes only. */
+export const TOKEN_ID = "id";
 
 /** Those of them that a task may set; the others follow from the layout. */
 export const settable: readonly string[] = ["frame", "scale"];
@@ -71,28 +74,7 @@ export function attributeNode(cx: Context, name: string, at: Span, env: Env): Va
   if (!formula) return { kind: "tensor", node: read(name) };
   const e = formula();
   if (!e) return poison;
-  return cx.emit({ ...env, inForward: true }, at, (make) => nodeOf(make, e, read), () => undefined);
-}
-
-/** A scalar over attributes as graph ops. */
-function nodeOf(make: Make, e: ScalarExpr, read: (name: string) => NodeId): NodeId {
-  const of = (x: ScalarExpr): NodeId => nodeOf(make, x, read);
-  switch (e.kind) {
-    case "const": return make.const(e.value, e.type === "u32" ? "i32" : e.type);
-    case "attr": return read(e.name);
-    case "unary":
-      if (e.op === "to_f32") return make.cast(of(e.a), "f32");
-      if (e.op === "to_i32") return make.cast(of(e.a), "i32");
-      if (e.op === "neg" || e.op === "abs" || e.op === "not" || e.op === "floor") return make[e.op](of(e.a));
-      break;
-    case "binary":
-      if (e.op === "add" || e.op === "sub" || e.op === "mul" || e.op === "div" || e.op === "mod" || e.op === "min" || e.op === "max" || e.op === "eq" || e.op === "ne" || e.op === "lt" || e.op === "le" || e.op === "and" || e.op === "or") {
-        return make.op(e.op, [of(e.a), of(e.b)], {});
-      }
-      break;
-    case "select": return make.select(of(e.cond), of(e.a), of(e.b));
-  }
-  throw new Error(`no graph op for a formula's ${e.kind}`);
+  return cx.emit({ ...env, inForward: true }, at, (make) => scalarNode(make, e, read), () => undefined);
 }
 
 // ---------------------------------------------------------------- formulas

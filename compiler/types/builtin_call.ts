@@ -30,6 +30,8 @@ export interface Primitive {
   readonly brackets: Brackets;
   /** Names of the arguments; `?` marks one that may be left out, `*` any number. */
   readonly args: readonly string[];
+  /** Other arguments may be given by name: branches of a route. */
+  readonly named?: boolean;
   readonly run: (call: BuiltinCall) => Value;
 }
 

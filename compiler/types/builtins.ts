@@ -13,9 +13,14 @@ import * as S from "../scalar/expr.ts";
 import { asWhole } from "../scalar/whole.ts";
 import { attendValue } from "./attend.ts";
 import { attributeOn } from "./attributes.ts";
+import { balancePrimitives } from "./balance.ts";
 import type { BuiltinCall, Primitive } from "./builtin_call.ts";
 import { bracketAxis, bracketName, nodeOf, valueOf, withNodes } from "./builtin_call.ts";
 import { listPrimitives } from "./builtin_lists.ts";
+import { routedPrimitives, stackedLookUp, stackedProduct } from "./builtin_routed.ts";
+import { choicePrimitives } from "./choices.ts";
+import { coupledPrimitives } from "./coupled.ts";
+import { noisePrimitives } from "./noise.ts";
 import { matchArguments } from "./calls.ts";
 import type { Wanted } from "./calls.ts";
 import type { Context } from "./context.ts";
@@ -113,6 +118,8 @@ export const primitives: Readonly<Record<string, Primitive>> = {
     signature: "dot[axes](a, b)", doc: "Multiplies and sums over the axes; other shared axes stay aligned.", brackets: "some", args: ["a", "b"],
     run: (call) => {
       const axes = bracketAxes(call);
+      const stacked = stackedProduct(call, axes);
+      if (stacked) return stacked;
       return withNodes(call, ["a", "b"], (make, [a, b]) => make.dot(make.cast(a, "f32"), make.cast(b, "f32"), ...axes));
     },
   },
@@ -220,7 +227,7 @@ export const primitives: Readonly<Record<string, Primitive>> = {
       const { pair } = call.cx;
       if (pair instanceof Map) return gatherInScore(call, pair);
       const axis = bracketAxes(call)[0] ?? "";
-      return withNodes(call, ["table", "index"], (make, [t, i]) => make.gather(t, axis, i));
+      return stackedLookUp(call, axis) ?? withNodes(call, ["table", "index"], (make, [t, i]) => make.gather(t, axis, i));
     },
   },
   one_hot: {
@@ -294,30 +301,11 @@ export const primitives: Readonly<Record<string, Primitive>> = {
     },
   },
   ...listPrimitives,
-  routed: {
-    signature: "routed(route, layer)", doc: "One copy of the layer for every branch of the route. Not built yet.", brackets: "none", args: ["route", "layer"],
-    run: (call) => {
-      const route = valueOf(call, "route");
-      const layer = valueOf(call, "layer");
-      if (route.kind === "route" && route.form.kind === "shared") return layer;
-      if (route.kind !== "route" && route.kind !== "poison") return call.cx.report("E0202", `\`routed\` needs a route, and this is ${describe(route)}`, call.args.get("route")?.value.span ?? call.expr.span);
-      if (!call.cx.alone && route.kind === "route") call.cx.later("E0401", "routed layers check, but they are not built yet", call.expr.span);
-      if (layer.kind === "layer" || layer.kind === "poison") return layer;
-      return call.cx.report("E0202", `\`routed\` wraps a layer, and this is ${describe(layer)}`, call.args.get("layer")?.value.span ?? call.expr.span);
-    },
-  },
-  top: {
-    signature: "top(k, scores)", doc: "In a router: the k best experts and their weights. Not built yet.", brackets: "none", args: ["k", "scores"],
-    run: (call) => (valueOf(call, "k"), valueOf(call, "scores"), poison),
-  },
-  load_balance: {
-    signature: "load_balance(choose)", doc: "In a router: the load-balancing loss of Switch. Not built yet.", brackets: "none", args: ["choose"],
-    run: (call) => (valueOf(call, "choose"), poison),
-  },
-  z_loss: {
-    signature: "z_loss(gate)", doc: "In a router: the squared log-sum-exp of the gate. Not built yet.", brackets: "none", args: ["gate"],
-    run: (call) => (valueOf(call, "gate"), poison),
-  },
+  ...routedPrimitives,
+  ...choicePrimitives,
+  ...coupledPrimitives,
+  ...balancePrimitives,
+  ...noisePrimitives,
   normal: {
     signature: "normal(std: 0.02)", doc: "Initial value: normal numbers around 0.", brackets: "none", args: ["std"],
     run: (call) => {
@@ -375,6 +363,7 @@ export function callBuiltin(cx: Context, name: string, expr: CallExpr, env: Env)
   const wanted: Wanted[] = p.args[0] === "*"
     ? expr.args.map((_, i) => ({ name: `operand ${i + 1}`, kind: null, span: null }))
     : p.args.map((a) => ({ name: a.replace("?", ""), kind: null, optional: a.endsWith("?"), span: null }));
+  if (p.named) for (const a of expr.args) if (a.name && !wanted.some((w) => w.name === a.name?.text)) wanted.push({ name: a.name.text, kind: null, optional: true, span: null });
   const before = cx.bag.size;
   const args = matchArguments(cx, callee, wanted, expr.args, expr.span);
   const call: BuiltinCall = { cx, env, expr, name, args, values: new Map() };

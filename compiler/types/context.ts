@@ -19,7 +19,7 @@ import type { Attention, CrossAttention, Predicate } from "./model.ts";
 import type { Choice, GroupScope } from "./group_scope.ts";
 import type { Leaves, RoutingNote } from "./network.ts";
 import type { Parameter, Tie } from "./parameter.ts";
-import type { Env, MaskValue, Scope, ScoreTable, ScoreValue, Value } from "./values.ts";
+import type { Env, MaskValue, RoutedForm, Scope, ScoreTable, ScoreValue, Value } from "./values.ts";
 import { poison } from "./values.ts";
 
 /** The graph being filled, while layers are applied. */
@@ -47,6 +47,8 @@ export interface Choosing {
   readonly features: readonly string[];
   /** What the layers of the router gave, by layer: `z_loss(gate)` is about these logits. */
   readonly heard: Map<object, Value>;
+  /** Once it has chosen, while its losses are worked out. */
+  said: Choice | null;
   readonly span: Span;
 }
 
@@ -91,6 +93,7 @@ export interface Evaluate {
   expr(cx: Context, e: Expr, env: Env): Value;
   join(cx: Context, op: BinaryOp, a: Operand, b: Operand, at: Span): Value;
   tensorOf(cx: Context, v: Value, at: Span, env: Env): Value;
+  routed(cx: Context, layer: RoutedForm, inputs: readonly Value[], at: Span): Value;
 }
 
 const plain = (v: MaskValue | ScoreValue | null): Predicate | null =>

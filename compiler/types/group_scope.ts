@@ -13,10 +13,18 @@ export interface GroupScope {
   readonly grouping: Grouping;
   /** The axis of the experts, as stacked weights have it. */
   readonly axis: Axis;
-  /** Routes: the number of the branch over attributes, so that attention inside sees tokens of its own branch alone. Absent for routers. */
-  readonly key?: ScalarExpr;
-  /** Routes whose branches are alike: by the path of the first branch's weight, the weights of all branches. */
+  /** Routes: whether two tokens are of one branch here, so that attention inside sees tokens of its own branch alone. Absent for routers. */
+  readonly sees?: ScalarExpr;
+  /** Routes: whether a token (side q) is of a branch that is applied here; what comes out for the others is not used. */
+  readonly rows?: ScalarExpr;
+  /** Routes: by the path of a weight of the first branch, the weights of all branches applied here. One branch alone is one class. */
   readonly variants?: ReadonlyMap<string, readonly Parameter[]>;
+  /** One class for every weight there is: a layer that is applied to some of the tokens. Attention inside is left alone. */
+  readonly every?: boolean;
+  /** True where every token that is no padding has a class. */
+  readonly total?: boolean;
+  /** The scope around this one. Its rows that are nowhere are nowhere here. */
+  readonly outer?: GroupScope;
 }
 
 /** How a router sends tokens to experts and takes their results back. */

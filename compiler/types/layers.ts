@@ -7,12 +7,13 @@ import { didYouMean } from "../../grammar/suggest.ts";
 import type { Span } from "../../grammar/source.ts";
 import type { Arg, Expr, Ident, LayerDecl, Member, MethodMember, Param, RouterDecl, WeightMember, WeightName } from "../ast/nodes.ts";
 import { dimConst, dimEqual, dimValue, dimVar } from "../dim/dim.ts";
-import { bindParameters, newScope, signatureOf, wantedOf } from "./calls.ts";
+import { bindParameters, coerce, newScope, signatureOf, wantedOf } from "./calls.ts";
 import type { Context } from "./context.ts";
 import type { Init, NamedSize, Parameter } from "./parameter.ts";
+import { branchMaking, startFrom, withoutBranches } from "./making.ts";
 import { bind, lookUp } from "./scope.ts";
 import { axesOf, axesText, refuse, reportSizes } from "./tensors.ts";
-import type { AxisAlias, AxisValue, Env, LayerInstance, LayerValue, Scope, Value } from "./values.ts";
+import type { AxisAlias, AxisValue, Env, LayerInstance, LayerValue, Making, RouteBy, Scope, Value } from "./values.ts";
 import { describe, int, poison } from "./values.ts";
 
 const MAX_DEPTH = 120;
@@ -47,7 +48,7 @@ export function makeParts(cx: Context, decl: LayerDecl | RouterDecl, home: Scope
   return cx.within(`${decl.kind} \`${name}\``, at, () => {
     const bound = bindParameters(cx, callee, decl.params.map(wantedOf), args, at, env, scope, path);
     const aliases = separateAxes(scope, [...bound].map(([n, b]) => [n, b.value]));
-    return partsOf(cx, decl, scope, path, aliases, losses);
+    return partsOf(cx, decl, scope, path, aliases, losses, env.making);
   });
 }
 
@@ -75,7 +76,7 @@ function separateAxes(scope: Scope, params: readonly (readonly [string, Value])[
 }
 
 /** The parts of a declaration whose parameters are bound in `scope`. */
-export function partsOf(cx: Context, decl: LayerDecl | RouterDecl, scope: Scope, path: string, aliases: readonly AxisAlias[], losses?: Expr[]): LayerInstance {
+export function partsOf(cx: Context, decl: LayerDecl | RouterDecl, scope: Scope, path: string, aliases: readonly AxisAlias[], losses?: Expr[], making?: Making): LayerInstance {
   const methods = new Map<string, MethodMember>();
   const axisNames = new Set<string>(aliases.map((a) => a.inside));
   for (const e of scope.entries.values()) {
@@ -83,7 +84,7 @@ export function partsOf(cx: Context, decl: LayerDecl | RouterDecl, scope: Scope,
     if (v.kind === "axis") axisNames.add(v.name);
   }
   const instance: LayerInstance = { kind: "instance", decl, path, scope, methods, aliases, axisNames };
-  const env: Env = { scope, path, exact: false, inForward: false };
+  const env: Env = { scope, path, exact: false, inForward: false, ...(making ? { making } : {}) };
   addMembers(cx, decl.members, { env, methods, axisNames, losses });
   return instance;
 }
@@ -203,17 +204,54 @@ function addWeights(cx: Context, m: WeightMember, p: Place): void {
     }
   }
   const init = initOf(cx, m, env);
+  const route = routeOf(cx, m, env);
+  if (route && m.tie) cx.report("E0229", "a weight that is another one has no branches", m.by?.span ?? m.span, { help: "leave out `by`: it goes by the route of that weight" });
   for (const w of m.weights) {
     const axes = weightAxes(cx, w, env);
     if (m.tie) bind(cx, env.scope, w.name, tieTo(cx, m.tie, w, axes, env), "member", "weight");
-    else if (!axes) bind(cx, env.scope, w.name, poison, "member", "weight");
-    else {
-      const path = `${env.path}.${w.name.text}`;
-      const parameter: Parameter = { path, axes, init, decay: axes.length >= 2, frozen: m.frozen, span: w.name.span };
-      cx.made.parameters.push(parameter);
-      bind(cx, env.scope, w.name, { kind: "weight", parameter }, "member", "weight");
-    }
+    else if (!axes || route === null) bind(cx, env.scope, w.name, poison, "member", "weight");
+    else bind(cx, env.scope, w.name, route ? weightBy(cx, route, w, axes, init, m.frozen, env) : { kind: "weight", parameter: makeWeight(cx, w, axes, init, m.frozen, env.path, env.making) }, "member", "weight");
   }
+}
+
+/** A weight of its own under `<path>.<name>`. */
+function makeWeight(cx: Context, w: WeightName, axes: readonly NamedSize[], init: Init, frozen: boolean, within: string, making: Making | undefined): Parameter {
+  const path = `${within}.${w.name.text}`;
+  const experts = making?.experts ?? [];
+  const dense = withoutBranches(making, path);
+  const parameter: Parameter = {
+    path, axes: [...experts.map(({ name, size, span }) => ({ name, size, span })), ...axes], init, decay: axes.length >= 2, frozen: frozen || (making?.frozen ?? false), span: w.name.span,
+    ...(dense === path ? {} : { dense }), ...(experts.length > 0 ? { experts: experts.map((a) => a.name), alike: making?.alike ?? false } : {}),
+  };
+  cx.made.parameters.push(parameter);
+  return parameter;
+}
+
+/** `by projections`: one weight for each branch of the route. */
+function weightBy(cx: Context, route: RouteBy, w: WeightName, axes: readonly NamedSize[], init: Init, frozen: boolean, env: Env): Value {
+  const parameters = route.branches.map((b) => makeWeight(cx, w, axes, init, frozen, `${env.path}.${b.name}`, branchMaking(env.making, env.path, b)));
+  for (const [i, b] of route.branches.entries()) {
+    const [own, from] = [parameters[i], parameters[route.branches.findIndex((x) => x.name === b.from)]];
+    if (own && from) startFrom(own, from);
+  }
+  const [parameter] = parameters;
+  return parameter ? { kind: "weight", parameter, by: { route, parameters } } : poison;
+}
+
+/** The route after `by`, where it has branches. Undefined for `shared`, and where there is none; null after a report. */
+function routeOf(cx: Context, m: WeightMember, env: Env): RouteBy | undefined | null {
+  if (!m.by) return undefined;
+  const v = coerce(cx, cx.evaluate.expr(cx, m.by, { ...env, wants: "route" }), { name: "by", kind: "route", span: null }, m.by.span, "param");
+  if (v.kind !== "route") {
+    if (v.kind === "decl") cx.report("E0209", `${v.decl.kind} \`${v.decl.name.text}\` takes arguments`, m.by.span);
+    return null;
+  }
+  if (v.form.kind === "by") return v.form;
+  if (v.form.kind === "router") {
+    cx.report("E0256", "a weight goes by a route, and this is a router", m.by.span, { help: "give the layer to the router's experts instead: `routed(router, layer)`" });
+    return null;
+  }
+  return undefined;
 }
 
 function initOf(cx: Context, m: WeightMember, env: Env): Init {
@@ -285,6 +323,7 @@ function applyForm(cx: Context, layer: LayerValue, inputs: readonly Value[], at:
       return cx.evaluate.join(cx, form.op, { value: a, span: form.left.span }, { value: b, span: form.right.span }, layer.span);
     }
     case "instance": return applyMethod(cx, form, "forward", inputs, at);
+    case "routed": return cx.evaluate.routed(cx, form, inputs, at);
   }
 }
 
@@ -296,6 +335,7 @@ export function takes(layer: LayerValue): number {
     case "sequence": return form.layers.reduce((n, l) => Math.max(n, takes(l)), form.layers[0] ? takes(form.layers[0]) : 1);
     case "joined": return Math.max(takes(form.left), takes(form.right));
     case "instance": return form.methods.get("forward")?.inputs.length ?? 1;
+    case "routed": return "layers" in form ? form.layers.reduce((n, l) => Math.max(n, takes(l)), 0) : takes(form.layer);
   }
 }
 

@@ -11,6 +11,7 @@ import type { InferFailure } from "../graph/builder.ts";
 import type { Axis, DType, NodeId } from "../graph/graph.ts";
 import type { Make } from "../graph/make.ts";
 import type { Context } from "./context.ts";
+import { weightNode } from "./stacks.ts";
 import type { Env, Scope, Value } from "./values.ts";
 import { describe, poison } from "./values.ts";
 
@@ -25,12 +26,7 @@ export function toNode(cx: Context, v: Value, at: Span, env: Env, like: DType = 
   const out = cx.emit(env, at, (make) => {
     switch (v.kind) {
       case "tensor": return v.node;
-      case "weight": {
-        cx.made.used.add(v.parameter.path);
-        const leaf = cx.run?.leaves.parameter;
-        if (leaf) return leaf(v.parameter);
-        return make.state(`params/${v.parameter.path}`, { dtype: "f32", axes: v.parameter.axes.map((a) => ({ name: a.name, size: a.size })) });
-      }
+      case "weight": return weightNode(cx, make, v);
       case "int": return number(make, dimValue(v.dim) ?? 1, like);
       case "axis": return number(make, dimValue(v.size) ?? 1, like);
       case "float": return make.const(v.value ?? 1, "f32");

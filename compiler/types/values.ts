@@ -60,15 +60,25 @@ export type RouteForm =
   | { readonly kind: "shared" }
   /** A route parameter of a declaration that is checked alone. */
   | { readonly kind: "unknown" }
-  /** `by stream { text -> understand; image -> generate }`: `key` is the number of the branch (i32, attributes of side q), -1 for none. */
-  | { readonly kind: "by"; readonly branches: readonly Branch[]; readonly key: ScalarExpr }
+  | RouteBy
   | RouterInstance;
+/** `by stream { text -> understand; image -> generate }` */
+export interface RouteBy {
+  readonly kind: "by";
+  /** As it was declared; a route without a name is called by its attribute. */
+  readonly name: string;
+  /** In the order in which the cases name them. */
+  readonly branches: readonly Branch[];
+  /** The number of the branch (i32, attributes of side q), -1 for none. */
+  readonly key: ScalarExpr;
+}
 /** One branch of a route: `text -> frozen understand`, `image -> generate from understand`. */
 export interface Branch {
   readonly name: string;
   readonly frozen: boolean;
   /** The branch whose initial weights it starts with. */
   readonly from?: string;
+  readonly span: Span;
 }
 /** A router with weights of its own: `top_experts(d, 8, 2)`. */
 export interface RouterInstance {
@@ -90,8 +100,9 @@ export interface SubjectValue { readonly kind: "subject"; readonly side: "q" | "
 /** A scalar of a mask, score or weight: `q.pos - k.pos`. */
 export interface ScalarValue { readonly kind: "scalar"; readonly expr: ScalarExpr; readonly clause?: Clause }
 export interface TensorValue { readonly kind: "tensor"; readonly node: NodeId }
-/** A learned tensor, before it is on any graph. */
-export interface WeightValue { readonly kind: "weight"; readonly parameter: Parameter }
+/** A learned tensor, before it is on any graph. With `by`, one a branch of a route; `parameter` is the first. */
+export interface WeightValue { readonly kind: "weight"; readonly parameter: Parameter; readonly by?: WeightBy }
+export interface WeightBy { readonly route: RouteBy; readonly parameters: readonly Parameter[] }
 export interface ListValue { readonly kind: "list"; readonly items: readonly Value[] }
 export interface TupleValue { readonly kind: "tuple"; readonly items: readonly Value[] }
 export interface RangeValue { readonly kind: "range"; readonly from: Dim; readonly to: Dim }
@@ -126,10 +137,23 @@ export type LayerForm =
   | { readonly kind: "joined"; readonly op: "+" | "-" | "*"; readonly left: LayerValue; readonly right: LayerValue }
   /** `stack(n) …`, `[a, b]`: one after the other. */
   | { readonly kind: "sequence"; readonly layers: readonly LayerValue[] }
-  /** `routed(route, …)`: one layer a branch, or one for all experts of a router, whose weights lead with the axis of the experts. */
-  | { readonly kind: "routed"; readonly route: RouteValue; readonly path: string; readonly layers: readonly LayerValue[] }
+  | RoutedForm
   /** A layer parameter of a declaration that is checked alone: its result is not known. */
   | { readonly kind: "unknown" };
+
+/** `routed(route, …)` */
+export type RoutedForm =
+  /** One layer a branch. */
+  | { readonly kind: "routed"; readonly route: RouteBy; readonly path: string; readonly layers: readonly LayerValue[]; readonly sets: readonly AlikeSet[] }
+  /** One layer for all experts of a router: its weights lead with `axis`, a name that no text can say. */
+  | { readonly kind: "routed"; readonly route: RouterInstance; readonly path: string; readonly layer: LayerValue; readonly axis: string };
+
+/** Branches whose layers are alike but for their weights: the first one's layer is applied for all of them. */
+export interface AlikeSet {
+  readonly branches: readonly number[];
+  /** By the path of the first branch's weight, the weights of all of them. */
+  readonly variants: ReadonlyMap<string, readonly Parameter[]>;
+}
 
 /** What a caller's axis is called inside a layer, where two axis parameters were given the same axis. */
 export interface AxisAlias {
@@ -212,6 +236,19 @@ export interface Env {
   readonly inForward: boolean;
   /** The kind of thing that is wanted here, as a parameter would write it (`mask`, `stream`); chooses what to suggest. */
   readonly wants?: string;
+  /** What the weights made here have in common, inside `routed` and `frozen`. */
+  readonly making?: Making;
+}
+
+/** What `routed` and `frozen` say of the weights that are made inside. */
+export interface Making {
+  readonly frozen: boolean;
+  /** Axes of routers' experts, outermost first; every weight leads with them. */
+  readonly experts: readonly AxisValue[];
+  /** All experts start alike. */
+  readonly alike: boolean;
+  /** Paths below `inside`, a branch, would begin with `outside` if there were no branches. */
+  readonly branch?: { readonly inside: string; readonly outside: string };
 }
 
 export const poison: PoisonValue = { kind: "poison" };

@@ -1,0 +1,43 @@
+// Built-in functions of routed layers: `routed`, `frozen`, and what `dot` and `gather` do with weights that each row has its own of.
+// In: the call. Out: a layer, or a tensor; undefined where a product or look-up is an ordinary one.
+
+import type { BuiltinCall, Primitive } from "./builtin_call.ts";
+import { nodeOf, valueOf } from "./builtin_call.ts";
+import { makeFrozen, makeRouted } from "./routed.ts";
+import { stackedDot, stackedRows } from "./stacks.ts";
+import { refuse } from "./tensors.ts";
+import type { Value } from "./values.ts";
+import { poison } from "./values.ts";
+
+export const routedPrimitives: Readonly<Record<string, Primitive>> = {
+  routed: {
+    signature: "routed(route, layer, alike: false)", doc: "One copy of the layer for every branch of a route, or every expert of a router. Branches may have layers of their own, by name: `routed(modality, understand: a, generate: b)`.",
+    brackets: "none", args: ["route", "layer?", "alike?"], named: true, run: makeRouted,
+  },
+  frozen: { signature: "frozen(layer)", doc: "The layer, with weights that are not trained.", brackets: "none", args: ["layer"], run: makeFrozen },
+};
+
+/** `dot` with a weight that rows have each their own of. Undefined where it is an ordinary product. */
+export function stackedProduct(call: BuiltinCall, axes: readonly string[]): Value | undefined {
+  const { cx, env, expr } = call;
+  const [a, b] = [valueOf(call, "a"), valueOf(call, "b")];
+  const [w, x] = a.kind === "weight" ? [a, "b"] : b.kind === "weight" ? [b, "a"] : [undefined, ""];
+  if (!w || (a.kind === "weight" && b.kind === "weight") || !(cx.group || w.by)) return undefined;
+  const node = nodeOf(call, x);
+  if (node === undefined) return poison;
+  let plain = false;
+  const out = cx.emit(env, expr.span, (make) => stackedDot(cx, make, node, w, axes) ?? ((plain = true), poison), (f) => refuse(cx, f, expr.span, [x, x === "a" ? "b" : "a"].map((n) => call.args.get(n)?.value.span ?? expr.span)));
+  return plain ? undefined : out;
+}
+
+/** `gather` from a weight that rows have each their own of. Undefined where it is one table. */
+export function stackedLookUp(call: BuiltinCall, axis: string): Value | undefined {
+  const { cx, env, expr } = call;
+  const w = valueOf(call, "table");
+  if (w.kind !== "weight" || !(cx.group || w.by)) return undefined;
+  const index = nodeOf(call, "index");
+  if (index === undefined) return poison;
+  let plain = false;
+  const out = cx.emit(env, expr.span, (make) => stackedRows(cx, make, w, axis, index) ?? ((plain = true), poison), (f) => refuse(cx, f, expr.span, [...call.args.values()].map((a) => a.value.span)));
+  return plain ? undefined : out;
+}
