@@ -107,6 +107,15 @@ export class Body {
     return ref(n, scalarOf(op.dtype));
   }
 
+  /** The element `index` of the operand that `which` counts to. */
+  loadAmong(operands: readonly string[], which: ScalarExpr, index: ScalarExpr): ScalarExpr {
+    const [from = "", ...or] = operands;
+    const loaded = this.load(from, index);
+    const s = this.stmts.pop();
+    if (s?.kind === "load") this.stmts.push({ ...s, among: { or, which } });
+    return loaded;
+  }
+
   store(operand: string, index: ScalarExpr, value: ScalarExpr): void {
     this.stmts.push({ kind: "store", to: operand, index, value });
   }

@@ -11,7 +11,7 @@ import { TooLarge, constant, plus, polyText } from "./polynomial.ts";
 import { stmtText } from "./print.ts";
 import type { Guard } from "./symbolic.ts";
 import { Symbolic } from "./symbolic.ts";
-import { eachStmt } from "./walk.ts";
+import { eachStmt, loadedFrom } from "./walk.ts";
 
 export interface Unproven {
   readonly statement: string;
@@ -89,7 +89,7 @@ class BoundsCheck {
     switch (s.kind) {
       case "let": case "var": case "assign": sym.bind(s.name, s.value); break;
       case "load":
-        this.#access(s, s.from, s.index, sym.operandSize(s.from));
+        for (const o of loadedFrom(s)) this.#access(s, o, s.index, sym.operandSize(o));
         sym.bindOpaque(s.name, s.name);
         break;
       case "store": this.#access(s, s.to, s.index, sym.operandSize(s.to)); break;

@@ -1,9 +1,9 @@
 // In: logits of a chunk of rows, target class and weight of each row. Out: one kernel: the weighted loss of each row and,
-// when asked, the gradient by the logits, which may replace them in place.
+// when asked, the gradient by the logits, which may replace them in place. Rows past the live ones leave at once, with a loss of 0.
 // "registers": one invocation a row. "tiles": one workgroup a row. Reads a row before it writes any of it.
 
 import type { ScalarExpr } from "../scalar/expr.ts";
-import { add, binary, builtin, f32, i32, lt, mul, select, sub, unary } from "../scalar/expr.ts";
+import { add, and, binary, builtin, f32, i32, lt, mul, select, sub, unary } from "../scalar/expr.ts";
 import { floor, total } from "./attention_pairs.ts";
 import type { KernelParts, Point } from "./body.ts";
 import { Body, spaceSize } from "./body.ts";
@@ -53,7 +53,9 @@ function rowPerInvocation(parts: KernelParts, spec: CrossEntropyRowSpec, lanes: 
   const b = new Body(parts);
   const rows = spaceSize(spec.rows);
   const index = b.let(add(mul(builtin("group.x"), i32(lanes)), builtin("lane.x")), "row");
-  b.if(lt(index, rows), (body) => {
+  const live = spec.live ? b.let(min(spec.live(b), rows), "live") : rows;
+  if (spec.live) b.if(and(binary("le", live, index), lt(index, rows)), (body) => spec.loss?.(body, coordinates(spec.rows, index), f32(0)));
+  b.if(lt(index, live), (body) => {
     const row = loadRow(body, spec, coordinates(spec.rows, index));
     const top = body.var(floor, "top");
     const mass = body.var(f32(0), "mass");
@@ -103,7 +105,8 @@ function rowPerGroup(parts: KernelParts, spec: CrossEntropyRowSpec, lanes: numbe
   const across = 32768;
   const rows = spaceSize(spec.rows);
   const index = b.let(add(mul(builtin("group.y"), i32(across)), builtin("group.x")), "row");
-  const inside = b.let(lt(index, rows), "inside");
+  const live = spec.live ? b.let(min(spec.live(b), rows), "live") : rows;
+  const inside = b.let(lt(index, live), "inside");
   const row = loadRow(b, spec, coordinates(spec.rows, b.let(min(index, sub(rows, i32(1))), "edge")));
   const scratch = parts.array("scratch", "f32", lanes, "shared");
   const lane = builtin("lane.x");
@@ -123,6 +126,7 @@ function rowPerGroup(parts: KernelParts, spec: CrossEntropyRowSpec, lanes: numbe
   b.if(inside, (body) => {
     body.if(binary("eq", lane, i32(0)), (one) => finishLoss(one, spec, row, best, sum));
   });
+  if (spec.live) b.if(and(and(binary("le", live, index), lt(index, rows)), binary("eq", lane, i32(0))), (body) => spec.loss?.(body, row.at, f32(0)));
   if (spec.dlogits) {
     // The loss reads the target's logit, which the gradient may overwrite in place.
     b.barrier();

@@ -3,16 +3,17 @@
 // loaded. A boundary hook sees each node first; through it fusion traces what a node reads and puts results in place.
 // Refuses (throws) a reduction or an anchor that is neither stored nor answered by the hook: a bug of the schedule.
 
-import type { DType, Graph, Node, NodeId } from "../graph/graph.ts";
+import type { Axis, DType, Graph, Node, NodeId, NodeOf } from "../graph/graph.ts";
 import type { ScalarExpr, UnaryOp } from "../scalar/expr.ts";
 import { add, and, binary, bool, f32, i32, mul, select, sub, u32, unary } from "../scalar/expr.ts";
-import type { Body, KernelParts, Point, PointFn, SpaceAxis } from "./body.ts";
-import { elementIndex, spaceSize } from "./body.ts";
+import type { KernelParts, Point, PointFn, SpaceAxis } from "./body.ts";
+import { Body, elementIndex, spaceSize } from "./body.ts";
 import { children } from "../scalar/expr.ts";
 import { roundHalf } from "../scalar/half.ts";
-import { coordinate, dimExpr, mergePoint, pointKey, spaceAxis, splitPoint } from "./coords.ts";
+import { coordinate, dimExpr, mergePoint, pointKey, sameExpr, spaceAxis, splitPoint } from "./coords.ts";
 import type { StorageType } from "./kernel.ts";
 import { randomPoint } from "./random_point.ts";
+import { isStack } from "./stack.ts";
 
 /** A tensor that holds a node: its memory order names the node's own axes. */
 export interface Storage {
@@ -96,6 +97,24 @@ export class Evaluator {
     b.store(operand, elementIndex(s.axes, at), s.dtype === "bool" ? select(value, u32(1), u32(0)) : value);
   }
 
+  /** The element of a stack of states: one load, from where its part lies. */
+  #part(b: Body, node: NodeOf<"concat">, at: Point): ScalarExpr | undefined {
+    const { axis } = node.attrs;
+    const size = spaceAxis(this.node(node.args[0] as NodeId).type.axes.find((x) => x.name === axis) as Axis).size;
+    const c = clamp(coordinate(at, axis), sub(mul(size, i32(node.args.length)), i32(1)));
+    const one = size.kind === "const" && size.value === 1;
+    const [which, inside] = [b.let(one ? c : binary("div", c, size), "part"), one ? i32(0) : b.let(binary("mod", c, size), "inside")];
+    // Each part's own load tells where its element is; as they are alike, one with a choice of operands takes their place.
+    const scratch = new Body(b.parts, b, "if");
+    const loads = node.args.map((id) => {
+      this.value(scratch, id, { ...at, [axis]: inside });
+      return scratch.stmts.splice(0).filter((s) => s.kind === "load");
+    });
+    const [first] = loads.map((l) => l[0]);
+    if (!first || !loads.every((l) => l.length === 1 && l[0] && sameExpr(l[0].index, first.index))) return undefined;
+    return b.loadAmong(loads.map((l) => l[0]?.from ?? ""), which, first.index);
+  }
+
   #absent(id: NodeId): boolean {
     if (this.#sources.absent.has(id)) return true;
     const n = this.node(id);
@@ -160,6 +179,8 @@ export class Evaluator {
       case "concat": {
         const { axis } = node.attrs;
         const c = coordinate(at, axis);
+        const stacked = isStack(this.#sources.graph, node) ? this.#part(b, node, at) : undefined;
+        if (stacked) return stacked;
         let start: ScalarExpr = i32(0);
         const parts = node.args.map((_, i) => {
           const size = axisOf(i, axis).size;

@@ -144,12 +144,24 @@ class Coder {
       }
       case "assign": out.push(`${this.#get(s.name)} = ${js(s.value, this)};`); return;
       case "load": {
-        const i = this.#operand(s.from);
         const n = this.#number(s);
-        const at = this.#index(s.index, `z${i}`, n);
-        if (shadowed.has(s.from)) this.#fail("race", `g${i}.read(${at}, self)`, n, at);
-        if (mapped.has(s.from)) this.#fail("uninitialised", `m${i}[${at}] === 0`, n, at);
-        out.push(`const ${this.#bind(s.name)} = ${reinterpret(this.#kernel.operands[i]?.dtype === "f16" ? `f16(d${i}[${at}])` : `d${i}[${at}]`, scalarOf(this.#kernel.operands[i]?.dtype ?? "f32"), s.type)};`);
+        const value = `w${this.#next++}`;
+        out.push(`let ${value};`);
+        const read = (from: string): void => {
+          const i = this.#operand(from);
+          const at = this.#index(s.index, `z${i}`, n);
+          if (shadowed.has(from)) this.#fail("race", `g${i}.read(${at}, self)`, n, at);
+          if (mapped.has(from)) this.#fail("uninitialised", `m${i}[${at}] === 0`, n, at);
+          out.push(`${value} = ${reinterpret(this.#kernel.operands[i]?.dtype === "f16" ? `f16(d${i}[${at}])` : `d${i}[${at}]`, scalarOf(this.#kernel.operands[i]?.dtype ?? "f32"), s.type)};`);
+        };
+        const which = s.among ? js(s.among.which, this) : "0";
+        s.among?.or.forEach((other, i) => {
+          out.push(`if (${which} === ${i + 1}) {`);
+          read(other);
+          out.push("} else {");
+        });
+        read(s.from);
+        out.push("}".repeat(s.among?.or.length ?? 0), `const ${this.#bind(s.name)} = ${value};`);
         return;
       }
       case "store": {

@@ -22,8 +22,9 @@ export type Stmt =
   | { readonly kind: "let"; readonly name: string; readonly value: ScalarExpr }
   | { readonly kind: "var"; readonly name: string; readonly value: ScalarExpr }
   | { readonly kind: "assign"; readonly name: string; readonly value: ScalarExpr }
-  /** Binds `name` to operand[index]. */
-  | { readonly kind: "load"; readonly name: string; readonly type: ScalarType; readonly from: string; readonly index: ScalarExpr }
+  /** Binds `name` to operand[index]; with `among`, to the same element of `or[which - 1]` where `which` names one of them. */
+  | { readonly kind: "load"; readonly name: string; readonly type: ScalarType; readonly from: string; readonly index: ScalarExpr;
+      readonly among?: { readonly or: readonly string[]; readonly which: ScalarExpr } }
   | { readonly kind: "store"; readonly to: string; readonly index: ScalarExpr; readonly value: ScalarExpr }
   /** Workgroup-shared or invocation-private array, by the kernel's `arrays`. */
   | { readonly kind: "aload"; readonly name: string; readonly from: string; readonly index: ScalarExpr;

@@ -6,6 +6,7 @@ import type { Axis, Node, NodeId } from "../graph/graph.ts";
 import type { GroupAttrs } from "../graph/ops.ts";
 import type { ScalarExpr } from "../scalar/expr.ts";
 import { add, i32, mul, sub } from "../scalar/expr.ts";
+import { isLeaf } from "./analysis.ts";
 import type { Body, Point, SpaceAxis } from "./body.ts";
 import { KernelParts, spaceSize } from "./body.ts";
 import { dimExpr, spaceAxis, splitPoint } from "./coords.ts";
@@ -18,6 +19,7 @@ import type { Lowering } from "./lowering.ts";
 import { dispatchOf, groupEvaluator } from "./lowering.ts";
 import { max, min } from "./space.ts";
 import type { KernelShape } from "./templates.ts";
+import { readsAt, symbols } from "./trace.ts";
 
 /** Rows with their classes, as a lowering states them. */
 export interface ClassSource {
@@ -111,16 +113,22 @@ export function groupBySteps(low: Lowering, g: Group, classes: ClassSource, to: 
 /** The group-bys that lowerings made for themselves, once a program and key. */
 export class GroupShared {
   readonly #known = new Map<string, Grouped>();
+  /** What only reads what is given: it runs before all else, where kernels of several groupings become one. */
+  readonly first: ProgramStep[] = [];
 
-  /** Rows in order of their classes; `steps` must run before, and are none when somebody made them already. */
-  make(low: Lowering, g: Group, classes: ClassSource): { readonly grouped: Grouped; readonly steps: readonly ProgramStep[] } {
+  /** Rows in order of their classes, which are made of `from`; `steps` must run before, and are none when somebody made them already. */
+  make(low: Lowering, g: Group, classes: ClassSource, from: NodeId): { readonly grouped: Grouped; readonly steps: readonly ProgramStep[] } {
     const known = this.#known.get(classes.name);
     if (known) return { grouped: known, steps: [] };
     const order = low.temp(`${classes.name}.order`, flat(spaceSize(classes.rows)));
     const offset = low.temp(`${classes.name}.offset`, flat(add(classes.classes, i32(1))));
     const grouped: Grouped = { rows: classes.rows, order, offset };
     this.#known.set(classes.name, grouped);
-    return { grouped, steps: groupBySteps(low, g, classes, { order: [order], place: [], offset: [offset] }) };
+    const steps = groupBySteps(low, g, classes, { order: [order], place: [], offset: [offset] });
+    const { graph } = low.analysis;
+    const given = readsAt(low.analysis, [{ id: from, at: symbols("u", (graph.nodes[from] as Node).type.axes) }]).every((r) => isLeaf(graph.nodes[r.id] as Node));
+    if (given) this.first.push(...steps);
+    return { grouped, steps: given ? [] : steps };
   }
 }
 

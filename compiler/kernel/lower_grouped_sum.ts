@@ -50,7 +50,7 @@ export function lowerScatter(low: Lowering, g: Group, shared: GroupShared): Prog
   const [value, index] = node.args as [NodeId, NodeId];
   const classes = spaceAxis(node.attrs.axis);
   const rows = (low.analysis.graph.nodes[index] as Node).type.axes.map(spaceAxis);
-  const { grouped, steps } = shared.make(low, g, { name: `rows.${index}.by.${exprKey(classes.size)}`, rows, classes: classes.size, of: (ev, b, at) => ev.value(b, index, at) });
+  const { grouped, steps } = shared.make(low, g, { name: `rows.${index}.by.${exprKey(classes.size)}`, rows, classes: classes.size, of: (ev, b, at) => ev.value(b, index, at) }, index);
   return [...steps, sumStep(low, g, { grouped, value, classes, rest: node.type.axes.filter((a: Axis) => a.name !== classes.name).map(spaceAxis) })];
 }
 

@@ -10,7 +10,8 @@ export function stmtText(s: Stmt): string {
     case "let": return `let ${s.name} = ${printExpr(s.value)}`;
     case "var": return `var ${s.name} = ${printExpr(s.value)}`;
     case "assign": return `${s.name} = ${printExpr(s.value)}`;
-    case "load": case "aload": return `let ${s.name} = ${s.from}[${printExpr(s.index)}]`;
+    case "load": return `let ${s.name} = ${s.among ? `(${[s.from, ...s.among.or].join(", ")}).${printExpr(s.among.which)}` : s.from}[${printExpr(s.index)}]`;
+    case "aload": return `let ${s.name} = ${s.from}[${printExpr(s.index)}]`;
     case "store": case "astore": return `${s.to}[${printExpr(s.index)}] = ${printExpr(s.value)}`;
     case "loop": return `for ${s.name} = ${printExpr(s.from)} to ${printExpr(s.to)} step ${s.step}`;
     case "if": return `if ${printExpr(s.cond)}`;
@@ -67,7 +68,10 @@ function stmtLines(s: Stmt, pad: string): string[] {
     case "let": return [`${pad}let ${nameText(s.name)} ${exprText(s.value)}`];
     case "var": return [`${pad}var ${nameText(s.name)} ${exprText(s.value)}`];
     case "assign": return [`${pad}set ${nameText(s.name)} ${exprText(s.value)}`];
-    case "load": return [`${pad}load ${nameText(s.name)} ${s.type} ${nameText(s.from)} ${exprText(s.index)}`];
+    case "load": {
+      const among = s.among ? ` among ${exprText(s.among.which)} ${s.among.or.map(nameText).join(" ")}` : "";
+      return [`${pad}load ${nameText(s.name)} ${s.type} ${nameText(s.from)} ${exprText(s.index)}${among}`];
+    }
     case "store": return [`${pad}store ${nameText(s.to)} ${exprText(s.index)} ${exprText(s.value)}`];
     case "aload": return [`${pad}aload ${nameText(s.name)} ${nameText(s.from)} ${exprText(s.index)}${s.uniform ? " uniform" : ""}`];
     case "astore": return [`${pad}astore ${nameText(s.to)} ${exprText(s.index)} ${exprText(s.value)}`];

@@ -166,7 +166,14 @@ function readStmt(lines: Lines): Stmt {
   switch (word) {
     case "let": case "var": return { kind: word, name: c.name(), value: readExprAt(c) };
     case "set": return { kind: "assign", name: c.name(), value: readExprAt(c) };
-    case "load": return { kind: "load", name: c.name(), type: oneOf(c, scalarTypes, "a scalar type"), from: c.name(), index: readExprAt(c) };
+    case "load": {
+      const s = { kind: "load" as const, name: c.name(), type: oneOf(c, scalarTypes, "a scalar type"), from: c.name(), index: readExprAt(c) };
+      if (!c.take("among")) return s;
+      const which = readExprAt(c);
+      const or: string[] = [];
+      while (!c.done()) or.push(c.name());
+      return { ...s, among: { or, which } };
+    }
     case "store": case "astore": return { kind: word, to: c.name(), index: readExprAt(c), value: readExprAt(c) };
     case "aload": {
       const s = { kind: "aload" as const, name: c.name(), from: c.name(), index: readExprAt(c) };

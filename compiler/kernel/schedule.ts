@@ -83,7 +83,7 @@ export function scheduleGraph(graph: Graph, target: Target, templates: Templates
   const shared: Shared = { attends: new AttendShared(), groups: new GroupShared() };
   const steps = grouping.order().flatMap((g) => lowerGroup(low, g, shared));
   return {
-    name: graph.name, lengths: lengthsIn(graph, tensors), tensors: [...tensors.values()], steps,
+    name: graph.name, lengths: lengthsIn(graph, tensors), tensors: [...tensors.values()], steps: [...shared.groups.first, ...steps],
     outputs: Object.fromEntries(graph.outputs.map((o) => [o.name, a.outputTensors[o.name] ?? outputTensor(o.name)])),
   };
 }
@@ -101,7 +101,7 @@ function lowerGroup(low: Lowering, g: Group, shared: Shared): ProgramStep[] {
     case "partial": return lowerPartial(low, g);
     case "product": return lowerProduct(low, g);
     case "attend": case "attend_dq": case "attend_dkv": case "attend_dtable": return lowerAttend(low, g, shared.attends);
-    case "ce": return lowerCrossEntropy(low, g);
+    case "ce": return lowerCrossEntropy(low, g, shared.groups);
     case "group_by": return lowerGroupBy(low, g);
     case "top": return lowerTop(low, g);
     case "grouped_sum": return lowerGroupedSum(low, g);

@@ -128,6 +128,8 @@ export interface CrossEntropyRowSpec {
   readonly target: PointFn; // i32, at rows
   readonly weight: PointFn; // f32, at rows
   readonly loss?: SinkFn; // at rows: weight * nll
+  /** How many rows count, the first ones: the others have a loss of 0 and no logits. */
+  readonly live?: (b: Body) => ScalarExpr;
   readonly dloss?: PointFn; // at rows; with dlogits
   readonly dlogits?: SinkFn; // at rows, vocab
 }

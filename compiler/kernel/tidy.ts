@@ -7,6 +7,7 @@ import type { ScalarExpr } from "../scalar/expr.ts";
 import { binary, children, mapExpr, name as ref, select, unary } from "../scalar/expr.ts";
 import type { KernelParts } from "./body.ts";
 import type { Stmt } from "./kernel.ts";
+import { loadedFrom } from "./walk.ts";
 
 interface Scope {
   readonly parent: Scope | undefined;
@@ -144,20 +145,22 @@ class Tidy {
       case "load": {
         const plain = this.#plain(s.index);
         const index = this.#value(plain, at);
-        const depth = this.#depth(index);
-        if (!this.#readOnly.has(s.from) || depth === unstable) {
-          at.out.push({ ...s, index });
+        const which = s.among && this.#plain(s.among.which);
+        const among = s.among && which ? { among: { or: s.among.or, which: this.#value(which, at) } } : {};
+        const depth = Math.max(this.#depth(index), among.among ? this.#depth(among.among.which) : 0);
+        if (!loadedFrom(s).every((o) => this.#readOnly.has(o)) || depth === unstable) {
+          at.out.push({ ...s, index, ...among });
           this.#depths.set(s.name, at.depth);
           return;
         }
-        const id = `load ${s.from} ${this.#id(plain)}`;
+        const id = `load ${loadedFrom(s).join(" ")} ${this.#id(plain)}${which ? ` ${this.#id(which)}` : ""}`;
         const known = this.#find(at, id);
         if (known) {
           this.#alias.set(s.name, ref(known, s.type));
           return;
         }
         const home = this.#home(at, depth);
-        home.out.push({ ...s, index });
+        home.out.push({ ...s, index, ...among });
         home.values.set(id, s.name);
         this.#depths.set(s.name, home.depth);
         return;
@@ -238,7 +241,8 @@ function equal(a: ScalarExpr, b: ScalarExpr): boolean {
 function valuesOf(s: Stmt): readonly ScalarExpr[] {
   switch (s.kind) {
     case "let": case "var": case "assign": case "lane_reduce": return [s.value];
-    case "load": case "aload": return [s.index];
+    case "load": return s.among ? [s.index, s.among.which] : [s.index];
+    case "aload": return [s.index];
     case "store": case "astore": return [s.index, s.value];
     case "loop": return [s.from, s.to];
     case "if": return [s.cond];

@@ -107,6 +107,13 @@ class KernelCheck {
         const name = s.kind === "load" ? s.from : s.to;
         const op = this.#kernel.operands.find((o) => o.name === name);
         this.#expr(s.index, names, "i32", s);
+        if (s.kind === "load" && s.among) {
+          this.#expr(s.among.which, names, "i32", s);
+          for (const other of s.among.or) {
+            const o = this.#kernel.operands.find((x) => x.name === other);
+            if (o?.dtype !== op?.dtype || o?.access === "write") bad(`${other} cannot be read in the place of ${name}`);
+          }
+        }
         if (!op) bad(`no operand ${name}`);
         else if (op.access === (s.kind === "load" ? "write" : "read")) bad(`${name} may only be ${op.access === "read" ? "read" : "written"}`);
         if (s.kind === "load") {

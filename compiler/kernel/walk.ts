@@ -16,11 +16,15 @@ export function eachStmt(stmts: readonly Stmt[], f: (s: Stmt) => void): void {
   }
 }
 
+/** The operands a load may read. */
+export const loadedFrom = (s: Stmt & { kind: "load" }): readonly string[] => [s.from, ...(s.among?.or ?? [])];
+
 /** The expressions a statement holds itself, without those of nested statements. */
 export function exprsOf(s: Stmt): readonly ScalarExpr[] {
   switch (s.kind) {
     case "let": case "var": case "assign": case "lane_reduce": return [s.value];
-    case "load": case "aload": return [s.index];
+    case "load": return s.among ? [s.index, s.among.which] : [s.index];
+    case "aload": return [s.index];
     case "store": case "astore": return [s.index, s.value];
     case "loop": return [s.from, s.to];
     case "if": return [s.cond];
@@ -52,7 +56,10 @@ export function mapStmts(stmts: readonly Stmt[], f: StmtMap): Stmt[] {
   const each = (s: Stmt): Stmt => {
     switch (s.kind) {
       case "let": case "var": case "assign": return { ...s, name: local(s.name), value: f.expr(s.value) };
-      case "load": return { ...s, name: local(s.name), from: operand(s.from), index: f.expr(s.index) };
+      case "load": {
+        const among = s.among ? { among: { or: s.among.or.map(operand), which: f.expr(s.among.which) } } : {};
+        return { ...s, name: local(s.name), from: operand(s.from), index: f.expr(s.index), ...among };
+      }
       case "store": return { ...s, to: operand(s.to), index: f.expr(s.index), value: f.expr(s.value) };
       case "aload": return { ...s, name: local(s.name), from: array(s.from), index: f.expr(s.index) };
       case "astore": return { ...s, to: array(s.to), index: f.expr(s.index), value: f.expr(s.value) };

@@ -31,6 +31,11 @@ export function emitModule(kernel: Kernel, arenaOf: (operand: string) => ArenaRe
   return new Emitter(unrollKernel(expandLaneReduce(kernel)), arenaOf, f16).module();
 }
 
+interface Place {
+  readonly text: string;
+  readonly dtype: StorageType;
+}
+
 class Emitter {
   readonly #kernel: Kernel;
   readonly #lines: string[] = [];
@@ -174,12 +179,26 @@ class Emitter {
     return expression(e, this.#scope);
   }
 
-  #place(operand: string, index: ScalarExpr): { text: string; dtype: StorageType } {
+  #place(operand: string, index: ScalarExpr): Place {
     const op = this.#operands.get(operand);
     if (!op) throw new Error(`no operand ${operand}`);
     this.#touched.add(op.text.slice(0, op.text.indexOf("[")));
     if (index.kind === "const" && index.value === 0) return { text: `${op.text}]`, dtype: op.dtype };
     return { text: `${op.text} + ${atLeast(index, 6, this.#scope)}]`, dtype: op.dtype };
+  }
+
+  /** One load at a chosen offset where the operands lie in one arena; else a load of each, and a choice. */
+  #among(s: Stmt & { kind: "load" }, { or, which }: { readonly or: readonly string[]; readonly which: ScalarExpr }, value: (place: Place) => string, pad: string): string {
+    const chosen = this.#names.bind("which");
+    this.#line(`${pad}let ${chosen} = ${this.#expr(which)};`);
+    const texts = [s.from, ...or].map((o) => this.#operands.get(o)?.text ?? "");
+    const pick = (parts: readonly string[]): string => parts.reduce((rest, part, i) => (i === 0 ? part : `select(${rest}, ${part}, ${chosen} == ${i}i)`));
+    const arenas = texts.map((text) => text.slice(0, text.indexOf("[")));
+    if (new Set(arenas).size > 1) return pick([s.from, ...or].map((o) => value(this.#place(o, s.index))));
+    const from = this.#names.bind("from");
+    this.#line(`${pad}let ${from} = ${pick(texts.map((text) => text.slice(text.indexOf("[") + 1)))};`);
+    const { dtype } = this.#place(s.from, s.index);
+    return value({ text: `${arenas[0]}[${from}${s.index.kind === "const" && s.index.value === 0 ? "" : ` + ${atLeast(s.index, 6, this.#scope)}`}]`, dtype });
   }
 
   #block(stmts: readonly Stmt[], pad: string): void {
@@ -198,10 +217,10 @@ class Emitter {
       }
       case "assign": return this.#line(`${pad}${this.#names.get(s.name)} = ${this.#expr(s.value)};`);
       case "load": {
-        const { text, dtype } = this.#place(s.from, s.index);
-        if (dtype === "f16") return this.#line(`${pad}let ${this.#names.bind(s.name)} = ${this.#loadHalf(text, pad)};`);
-        const value = s.type === dtype ? text : s.type === "bool" ? `${text} != ${literal(dtype, 0)}` : `bitcast<${s.type}>(${text})`;
-        return this.#line(`${pad}let ${this.#names.bind(s.name)} = ${value};`);
+        const value = ({ text, dtype }: Place): string =>
+          dtype === "f16" ? this.#loadHalf(text, pad) : s.type === dtype ? text : s.type === "bool" ? `${text} != ${literal(dtype, 0)}` : `bitcast<${s.type}>(${text})`;
+        const loaded = s.among ? this.#among(s, s.among, value, pad) : value(this.#place(s.from, s.index));
+        return this.#line(`${pad}let ${this.#names.bind(s.name)} = ${loaded};`);
       }
       case "store": {
         const { text, dtype } = this.#place(s.to, s.index);
