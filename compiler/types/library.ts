@@ -3,7 +3,7 @@
 
 /** One file each; those of `everyday` need no `use`. */
 const files: Readonly<Record<string, boolean>> = {
-  "std.layers": true, "std.norms": true, "std.attention": true, "std.mlp": true, "std.positions": true, "std.time": true, "std.blocks": false, "std.routers": false,
+  "std.layers": true, "std.norms": true, "std.attention": true, "std.mlp": true, "std.positions": true, "std.time": true, "std.blocks": false, "std.routers": false, "std.moe": false,
   "std.windows": false,
 };
 

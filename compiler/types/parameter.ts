@@ -32,6 +32,8 @@ export interface Parameter {
   readonly experts?: readonly string[];
   /** All experts along those axes start with the values of the first (upcycling). */
   readonly alike?: boolean;
+  /** Part of a router: a model without experts has no such weight. */
+  readonly router?: boolean;
   /** Moved after each step by the load of the experts at this rate, instead of by a gradient (DeepSeek-V3). */
   readonly balance?: number;
   readonly span: Span;

@@ -32,7 +32,9 @@ export function makeRouter(cx: Context, decl: RouterDecl, home: Scope, args: rea
   }
   const before = cx.errors;
   const losses: Expr[] = [];
+  const made = cx.made.parameters.length;
   const parts = makeParts(cx, decl, home, args, at, env, losses);
+  for (const p of cx.made.parameters.slice(made)) (p as { router?: boolean }).router = true;
   if (cx.errors > before || cx.broken.has(decl)) return cx.errors > before ? poison : cx.broke();
   return cx.within(`router \`${name}\``, at, () => {
     const experts = expertsOf(cx, decl, parts, at, env.making?.experts ?? []);
