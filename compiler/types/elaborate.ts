@@ -20,7 +20,7 @@ import { makeRouter } from "./routers.ts";
 import { routeBy } from "./routes.ts";
 import { binaryValue, toScalar, unaryValue } from "./operators.ts";
 import { onLogit, tensorOfPair } from "./score_tables.ts";
-import { bind, lookUp } from "./scope.ts";
+import { bind, isBound, lookUp } from "./scope.ts";
 import { axesOf, axesText, isTensor, reportSizes, toNode } from "./tensors.ts";
 import type { AxisValue, Env, LayerValue, Scope, Value } from "./values.ts";
 import { boolean, describe, float, int, poison, scalar, someStream } from "./values.ts";
@@ -41,7 +41,7 @@ function worth(cx: Context, e: Expr, env: Env): Value {
     case "name": {
       if (env.wants === "attribute") return attributeValue(cx, e.text, e.span, env);
       // `within(image)` in a mask outside any model: the stream is the one that the model has under that name.
-      if (env.wants === "stream" && cx.alone && !cx.modelScope && e.text !== "" && !env.scope.find(e.text)) return someStream(e.text, e.span);
+      if (env.wants === "stream" && cx.alone && !cx.modelScope && e.text !== "" && !isBound(env, e.text)) return someStream(e.text, e.span);
       return named(cx, lookUp(cx, e, env), e.span, env);
     }
     case "member": return named(cx, memberOf(cx, evaluate(cx, e.target, inner(env)), e.name, e.target.span, e.span, env), e.span, env);
@@ -106,7 +106,7 @@ function openNames(cx: Context, a: Expr, b: Expr, env: Env): Scope {
   if (cx.modelScope) return env.scope;
   const attribute = [a, b].find((x) => x.kind === "member" && (x.name.text === "stream" || x.name.text === "task"));
   const other = attribute === a ? b : a;
-  if (!attribute || other.kind !== "name" || env.scope.find(other.text)) return env.scope;
+  if (!attribute || other.kind !== "name" || isBound(env, other.text)) return env.scope;
   const scope = newScope(env.scope);
   scope.set(other.text, scalar(S.name(`${attribute.kind === "member" ? attribute.name.text : ""}.${other.text}`, "i32")), other.span, "file");
   return scope;

@@ -80,9 +80,24 @@ export const paramKinds = Object.keys(fits).filter((k) => k !== "callable");
 
 export const fitsKind = (kind: string, v: Value): boolean => fits[kind]?.(v) ?? true;
 
+/** A stream or task of the model has its name in masks and routes of other files too, also where a built-in function is called so. */
+function found(cx: Context, name: string, env: Env): Entry | undefined {
+  const near = env.scope.find(name);
+  if (near?.origin !== "builtin" || env.wants === "callable") return near ?? cx.modelScope?.find(name);
+  const own = cx.modelScope?.entries.get(name);
+  const kind = own && own.ready?.() !== false ? own.value().kind : undefined;
+  return own && (kind === "stream" || kind === "task") ? own : near;
+}
+
+/** Whether the name is bound by a file or declaration, and not merely built in. */
+export function isBound(env: Env, name: string): boolean {
+  const entry = env.scope.find(name);
+  return entry !== undefined && entry.origin !== "builtin";
+}
+
 /** The value of a name, or poison after a report. */
 export function lookUp(cx: Context, name: Named, env: Env): Value {
-  const entry = env.scope.find(name.text) ?? cx.modelScope?.find(name.text);
+  const entry = found(cx, name.text, env);
   if (entry) {
     if (entry.span) cx.seen.add(entry.span);
     // A member that is worked out now is worked out for itself, not for the mask or score that asks for it.
