@@ -70,3 +70,35 @@ it("writes each where it belongs, without a copy", () => {
     }
   }
 });
+
+it("sums the experts of one branch together", () => {
+  const b = new GraphBuilder("nested");
+  const m = new Make(b, originAt("body[0].ffn"));
+  const experts = ax("experts", 3);
+  const stacks = ["left", "right"].map((n) => m.state(n, F(experts, d, h)));
+  const w = m.merge(m.concat("branch", ...stacks.map((s) => m.broadcast(s, ax("branch", 1)))), ["branch", "experts"], "class");
+  const y = m.groupedDot(m.input("x", F(batch, t, d)), w, m.groupBy(m.input("class", I(batch, t)), dimConst(6)), "class", "d");
+  const [grad] = gradients(b, m.sum(m.square(y), "batch", "t", "h"), [stacks[1] as NodeId]);
+  b.output("y", y);
+  b.output("d", b.ordered(grad as NodeId, ["experts", "d", "h"], originAt("d")));
+  const graph = rewrite(b.finish(), allRules);
+  expect(graph.nodes.flatMap((n) => (n.op === "grouped_dw" ? [n.attrs.first] : []))).toEqual([3]);
+  check(graph, { inputs: { x: spread(48, 3), class: [0, 5, 3, -1, 1, 3, 4, 4] }, state: { left: spread(90, 1), right: spread(90, 2) }, lengths: { batch: 2, t: 4 } });
+});
+
+it("gives tokens back what experts took, and their gradients", () => {
+  // Each of two experts takes three tokens of the batch, some of them twice.
+  const b = new GraphBuilder("back");
+  const m = new Make(b, originAt("body[0].ffn"));
+  const [experts, slot] = [ax("experts", 2), ax("slot", "s")];
+  const x = m.input("x", F(batch, t, d));
+  const flat = m.merge(x, ["batch", "t"], "token");
+  const index = m.input("index", I(experts, slot));
+  const y = m.dot(m.gather(flat, "token", index), m.state("w", F(experts, d, h)), "d");
+  const out = m.scatterAdd(y, m.axis(flat, "token"), index);
+  const [gx, gw] = gradients(b, m.sum(m.square(out), "token", "h"), [x, m.state("w", F(experts, d, h))]);
+  [out, gx, gw].forEach((n, i) => b.output(`y${i}`, n as NodeId));
+  const graph = sumByClass(rewrite(b.finish(), allRules));
+  expect(graph.nodes.filter((n) => n.op === "group_order")).toHaveLength(1);
+  check(graph, { inputs: { x: spread(36, 3), index: [5, 0, 2, 2, 5, 1] }, state: { w: spread(60, 1) }, lengths: { batch: 2, t: 3, s: 3 } });
+});

@@ -67,6 +67,7 @@ const examples: Record<string, readonly Ex[]> = {
     (m) => m.dot(x(m), m.broadcast(y(m), t), "d"),
     (m) => m.dot(m.broadcast(x(m), h), y(m), "d"),
   ],
+  slice_of_split: [(m) => m.slice(m.split(m.input("z", F(ax("n", 6))), "n", [d, e]), "d", n(1), n(2))],
   concat_of_slices: [
     (m) => m.concat("d", m.slice(x(m), "d", n(0), n(1)), m.slice(x(m), "d", n(1), n(2))),
     (m) => m.concat("d", m.exp(x(m)), m.slice(x(m), "d", n(0), n(2)), m.slice(x(m), "d", n(2), n(1)), x(m)),

@@ -1,6 +1,6 @@
 // Rules about names and places: renames, slices, splits, repeated axes. All exact; most remove a node that would copy.
 
-import { dimAdd, dimEqual, dimValue } from "../../dim/dim.ts";
+import { dimAdd, dimConst, dimEqual, dimMul, dimValue } from "../../dim/dim.ts";
 import type { Axis, Node, NodeId } from "../graph.ts";
 import { findAxis } from "../infer_checks.ts";
 import type { Make } from "../make.ts";
@@ -68,6 +68,15 @@ export const movement: readonly RewriteRule[] = [
       at += whole;
     }
     return undefined;
+  }),
+  rule("slice_of_split", "exact", ["slice"], ({ m, node, arg }) => {
+    // Places of the major part lie together in the whole.
+    const x = arg(0);
+    const { axis, start, size } = node.attrs;
+    if (x.op !== "split" || x.attrs.into[0]?.name !== axis) return undefined;
+    const [, ...rest] = x.attrs.into;
+    const under = rest.reduce((p, a) => dimMul(p, a.size), dimConst(1));
+    return m.split(m.slice(x.args[0] ?? -1, x.attrs.axis, dimMul(start, under), dimMul(size, under)), x.attrs.axis, [{ name: axis, size }, ...rest]);
   }),
   rule("concat_of_slices", "exact", ["concat"], ({ m, node }) => {
     // Parts of one value that lie side by side are one part of it.
