@@ -2,7 +2,7 @@
 // `node scripts/build.mjs` does nothing when dist/ is newer than every source.
 
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
@@ -45,6 +45,7 @@ await build({
   external: ["node:*", "webgpu", "@sparticuz/chromium"],
   logLevel: "warning",
 });
-mkdirSync(path.dirname(stamp), { recursive: true });
+// `npx heddle` in the repository runs this file itself.
+chmodSync(path.join(root, "dist/cli/main.js"), 0o755);
 writeFileSync(stamp, "");
 process.stderr.write(`${((Date.now() - started) / 1000).toFixed(1)} s\n`);
