@@ -1,145 +1,178 @@
-// Bodies of models on numbers, through the elaborator and the interpreter: what tests of routed layers compare.
+// Routed layers on numbers: a layer of the language through the elaborator and the interpreter, with what its routers chose.
+// In: the text of a layer, rows of tokens with their attributes, weights. Out: the result, the notes of routing, gradients by autodiff
+// and by differences.
 
 import { expect } from "vitest";
-import { gradients as backward } from "../../compiler/autodiff/backward.ts";
+import { gradients } from "../../compiler/autodiff/backward.ts";
 import { dimConst, dimValue } from "../../compiler/dim/dim.ts";
 import { GraphBuilder, originAt } from "../../compiler/graph/builder.ts";
-import type { Graph, NodeId } from "../../compiler/graph/graph.ts";
+import type { Axis, DType, NodeId } from "../../compiler/graph/graph.ts";
 import { interpret } from "../../compiler/graph/interpret.ts";
-import { elaborateNetwork } from "../../compiler/types/elaborate_network.ts";
-import type { Model } from "../../compiler/types/model.ts";
+import { Make } from "../../compiler/graph/make.ts";
+import { coerce } from "../../compiler/types/calls.ts";
+import { newRun } from "../../compiler/types/context.ts";
+import { newContext } from "../../compiler/types/elaborate.ts";
+import { applyLayer } from "../../compiler/types/layers.ts";
+import { Files } from "../../compiler/types/modules.ts";
+import type { RoutingNote } from "../../compiler/types/network.ts";
+import type { Parameter } from "../../compiler/types/parameter.ts";
+import { tensor } from "../../compiler/types/values.ts";
+import { makeSource } from "../../grammar/source.ts";
 import { noise } from "./apply.ts";
-import { check } from "./loader.ts";
+import { loaderOf } from "./loader.ts";
 
-const o = originAt("test");
-
-/** Streams text (0) and image (1), tasks draw (0) and tell (1), a declared attribute `turn`; `body` and declarations are the test's. */
-export const spec = (body: string, more = "", options: { d?: number; heads?: string } = {}): string => `${more}
-model probe(d: axis = ${options.d ?? 4}) {
-  tokens text  = bytes()
-  tokens image = patches(2, of: pixels(4, 4, channels: 1))
-  attribute turn: int = 0
-  process noising on image = flow(predict: velocity)
-  task draw(caption: text, picture: image) = <bos> given drop(0.1) text(caption) <boi> predict image(picture) <eoi>
-  task tell(picture: image, caption: text) = <bos> <boi> given image(picture, turn: 1) <eoi> predict text(caption, turn: 2) <eos>
-  mask = causal | within(image)
-  embed image = linear(image.features, d)
-  body = ${body}
-  head image = linear(d, image.features)
-  loss = next_token(text) + denoise(image)
-  sample text = greedy()
-  sample image = euler(steps: 4)
-}
-`;
-
-export function modelOf(text: string): Model {
-  const r = check(text);
-  expect([...r.diagnostics, ...r.notBuilt].map((d) => `${d.code} ${d.message}`)).toEqual([]);
-  const [m] = r.models;
-  if (!m) throw new Error("no model");
-  return m;
+export interface Case {
+  /** `routed(top_experts(d, 4, 2), swiglu(d, 6))` */
+  readonly layer: string;
+  readonly text?: string;
+  readonly sizes: Readonly<Record<string, number>>;
+  readonly batch: number;
+  readonly t: number;
+  /** Width of x, by axis; `d` of `sizes` unless given. */
+  readonly x?: readonly number[];
+  /** [batch, t]; `pos` counts and the others are 0 unless given. */
+  readonly attributes?: Readonly<Record<string, readonly number[]>>;
+  readonly weights?: Readonly<Record<string, readonly number[]>>;
+  readonly training?: boolean;
+  /** Numbers that are drawn in training, by how often was drawn before. */
+  readonly drawn?: (n: number, i: number) => readonly number[];
 }
 
-export interface Tokens {
-  readonly stream: readonly number[];
-  readonly [attribute: string]: readonly number[];
-}
-
-export type Weights = (path: string, size: number) => readonly number[];
-export const plainWeights: Weights = (path, size) => noise(size, [...path].reduce((n, c) => (n * 31 + c.charCodeAt(0)) % 9973, 7)).map((x) => x * 0.7);
-
-export interface Ran {
-  readonly out: readonly number[];
+export interface Values {
   readonly axes: readonly string[];
-  readonly graph: Graph;
+  readonly shape: readonly number[];
+  readonly data: readonly number[];
 }
 
-/** The body on x[batch: 1, t, d]. Attributes that are not given are 0; `pos` and `index` count. */
-export function runBody(model: Model, tokens: Tokens, options: { weights?: Weights; x?: readonly number[]; batch?: number } = {}): Ran {
-  const batch = options.batch ?? 1;
-  const t = tokens.stream.length / batch;
-  const { builder, out, inputs } = bodyOf(model, tokens, batch, options.x);
-  builder.output("out", out);
-  const type = builder.type(out);
-  const graph = builder.finish();
-  const result = interpret(graph, { inputs, lengths: { batch, t }, state: stateOf(model, graph, options.weights ?? plainWeights) });
-  const value = result.outputs["out"];
-  if (!value) throw new Error("no output");
-  return { out: [...value.data], axes: type.axes.map((a) => a.name), graph };
+export interface Note extends Omit<RoutingNote, "expert" | "offset" | "wanted" | "weights" | "scores" | "losses"> {
+  readonly expert: Values;
+  readonly offset: Values;
+  readonly wanted: number;
+  readonly weights: Values;
+  readonly scores: Values;
+  readonly losses: Readonly<Record<string, number>>;
 }
 
-function bodyOf(model: Model, tokens: Tokens, batch: number, x?: readonly number[]): { builder: GraphBuilder; out: NodeId; inputs: Record<string, number[]> } {
-  const builder = new GraphBuilder("body");
-  const t = tokens.stream.length / batch;
-  const d = model.network.width;
-  const axes = [{ name: "batch", size: dimConst(batch) }, { name: "t", size: dimConst(t) }];
-  const inputs: Record<string, number[]> = {};
-  const attribute = (name: string): NodeId => {
-    inputs[name] = [...(tokens[name] ?? Array.from({ length: batch * t }, (_, i) => (name === "pos" || name === "index" ? i % t : 0)))];
-    return builder.add("input", [], { name, type: { dtype: "i32", axes } }, o);
+export interface Routed {
+  readonly out: Values;
+  readonly notes: readonly Note[];
+  readonly parameters: readonly Parameter[];
+  readonly weights: Readonly<Record<string, readonly number[]>>;
+  readonly nodes: number;
+  /** Largest difference between autodiff and differences, relative to the largest slope; of sum(out * fixed numbers) + losses. */
+  readonly slopeError: () => number;
+  /** Slope of the same sum, by path of the weight, `x` for the input. */
+  readonly slopes: () => Readonly<Record<string, readonly number[]>>;
+}
+
+const nothing: Values = { axes: [], shape: [], data: [] };
+
+export function route(c: Case): Routed {
+  const cx = newContext();
+  const files = new Files(cx, loaderOf());
+  const names = Object.keys(c.sizes);
+  const text = `${c.text ?? ""}\nfn probe_of(${names.map((n) => `${n}: axis`).join(", ")}) = ${c.layer}\n`;
+  const root = files.link(makeSource("spec.heddle", text));
+  expect(cx.diagnostics()).toEqual([]);
+  const decl = root.module.decls.find((d) => d.kind === "fn" && d.name.text === "probe_of");
+  if (decl?.kind !== "fn") throw new Error("no subject");
+  for (const [name, size] of Object.entries(c.sizes)) root.scope.set(name, { kind: "axis", name, size: dimConst(size), span: decl.span }, null, "file");
+  const layer = coerce(cx, cx.evaluate.expr(cx, decl.body, { scope: root.scope, path: "net", exact: true, inForward: false, wants: "layer" }), { name: "subject", kind: "layer", span: null }, decl.body.span, "test");
+  expect(cx.diagnostics()).toEqual([]);
+  if (layer.kind !== "layer") throw new Error(`${c.layer} is ${layer.kind}`);
+
+  const builder = new GraphBuilder("routing");
+  const inputs: Record<string, readonly number[]> = {};
+  const tokens: Axis[] = [{ name: "batch", size: dimConst(c.batch) }, { name: "t", size: dimConst(c.t) }];
+  const leaf = (name: string, dtype: DType, axes: readonly Axis[], data: readonly number[]): NodeId => {
+    inputs[name] = data;
+    return builder.add("input", [], { name, type: { dtype, axes } }, originAt(name));
   };
-  const input = builder.add("input", [], { name: "x", type: { dtype: "f32", axes: [...axes, { name: d.name, size: d.size }] } }, o);
-  inputs["x"] = [...(x ?? noise(batch * t * (dimValue(d.size) ?? 0), 3))];
-  const network = elaborateNetwork(model, builder, {
-    attribute: (side, name) => (side === "query" ? attribute(name) : builder.add("rename", [attribute(name)], { from: "t", to: "s" }, o)),
-    level: () => builder.add("const", [], { value: 0.25, dtype: "f32" }, o),
+  const rows = c.batch * c.t;
+  const attribute = (name: string): readonly number[] => c.attributes?.[name] ?? Array.from({ length: rows }, (_, i) => (name === "pos" || name === "index" ? i % c.t : 0));
+  let draws = 0;
+  const draw = (axes: readonly Axis[]): NodeId => {
+    const n = axes.reduce((k, a) => k * (dimValue(a.size) ?? 0), 1);
+    const i = draws++;
+    return leaf(`drawn.${i}`, "f32", axes, c.drawn?.(n, i) ?? noise(n, 50 + i));
+  };
+  const x = leaf("x", "f32", [...tokens, { name: "d", size: dimConst(c.sizes["d"] ?? 1) }], c.x ?? noise(rows * (c.sizes["d"] ?? 1), 7));
+  cx.run = newRun(builder, {
+    attribute: (side, name) => leaf(`${side}.${name}`, "i32", [tokens[0] as Axis, { name: side === "query" ? "t" : "s", size: dimConst(c.t) }], attribute(name)),
+    level: () => leaf("level", "f32", tokens, Array.from({ length: rows }, () => 0)),
+    ...(c.training ? { training: true, uniform: draw, normal: draw } : {}),
+  }, dimConst(c.t));
+  const result = applyLayer(cx, layer, [tensor(x)], layer.span);
+  expect(cx.diagnostics()).toEqual([]);
+  if (result.kind !== "tensor") throw new Error(`${c.layer} gives ${result.kind}`);
+  const out = builder.ordered(result.node, ["batch", "t", ...builder.type(result.node).axes.map((a) => a.name).filter((n) => n !== "batch" && n !== "t")], originAt("out"));
+  const make = new Make(builder, originAt("test"));
+
+  const read: Record<string, NodeId> = { out };
+  cx.made.routings.forEach((n, i) => {
+    read[`${i}.expert`] = n.expert;
+    read[`${i}.offset`] = n.offset;
+    read[`${i}.wanted`] = n.wanted;
+    if (n.weights !== undefined) read[`${i}.weights`] = n.weights;
+    if (n.scores !== undefined) read[`${i}.scores`] = n.scores;
+    for (const l of n.losses) read[`${i}.loss.${l.name}`] = l.node;
   });
-  return { builder, out: network.body(input), inputs };
-}
-
-function stateOf(model: Model, graph: Graph, weights: Weights): Record<string, number[]> {
-  const state: Record<string, number[]> = {};
-  for (const p of model.parameters) {
-    const size = p.axes.reduce((n, a) => n * (dimValue(a.size) ?? 0), 1);
-    if (graph.nodes.some((n) => n.op === "state" && n.attrs.name === `params/${p.path}`)) state[`params/${p.path}`] = [...weights(p.path, size)];
-  }
-  return state;
-}
-
-/** The gradient of sum(out * c) for fixed c, by every weight that the body reads, and by finite differences at `points` elements of each. */
-export function gradients(model: Model, tokens: Tokens, points = 3): void {
-  const { builder, out, inputs } = bodyOf(model, tokens, 1);
   const type = builder.type(out);
-  const n = type.axes.reduce((k, a) => k * (dimValue(a.size) ?? 0), 1);
-  inputs["c"] = noise(n, 5);
-  const c = builder.add("input", [], { name: "c", type }, o);
-  const loss = builder.add("sum", [builder.add("mul", [out, c], {}, o)], { axes: type.axes.map((a) => a.name) }, o);
-  builder.output("loss", loss);
-  const forward = builder.finish();
-  const lossNode = forward.outputs[0]?.node ?? 0;
-  const states = forward.nodes.flatMap((x) => (x.op === "state" ? [x.id] : []));
-  const state = stateOf(model, forward, plainWeights);
-  const { graph, gradients: found } = withGradients(forward, lossNode, states);
-  const lengths = { batch: 1, t: tokens.stream.length };
-  const ran = interpret(graph, { inputs, state, lengths });
-  const at = (s: Record<string, number[]>): number => interpret(forward, { inputs, state: s, lengths }).outputs["loss"]?.data[0] ?? NaN;
-  let checked = 0;
-  for (const [name, key] of found) {
-    const own = state[name] ?? [];
-    const value = ran.outputs[key]?.data ?? [];
-    for (let i = 0; i < points; i++) {
-      const place = Math.floor(((i + 0.5) / points) * own.length);
-      const moved = (by: number): Record<string, number[]> => ({ ...state, [name]: own.map((w, j) => (j === place ? w + by : w)) });
-      const h = 1e-4;
-      const expected = (at(moved(h)) - at(moved(-h))) / (2 * h);
-      expect(Math.abs((value[place] ?? NaN) - expected), `${name}[${place}]: ${value[place]} and ${expected}`).toBeLessThan(1e-6 * (1 + Math.abs(expected)));
-      checked++;
-    }
+  const fixed = leaf("fixed", "f32", type.axes, noise(type.axes.reduce((k, a) => k * (dimValue(a.size) ?? 0), 1), 3));
+  const losses = cx.made.routings.flatMap((n) => n.losses.map((l) => l.node));
+  read["total"] = losses.reduce((a, b) => make.add(a, b), make.sum(make.mul(out, fixed), ...type.axes.map((a) => a.name)));
+  for (const [name, node] of Object.entries(read)) builder.output(name, node);
+  const graph = builder.finish();
+  const weights: Record<string, readonly number[]> = {};
+  for (const p of cx.made.parameters) {
+    const n = p.axes.reduce((k, a) => k * (dimValue(a.size) ?? 0), 1);
+    weights[p.path] = c.weights?.[p.path] ?? noise(n, p.path.length);
   }
-  expect(checked).toBeGreaterThan(0);
-}
+  const stateOf = (w: Readonly<Record<string, readonly number[]>>, g = graph): Record<string, readonly number[]> =>
+    Object.fromEntries(Object.entries(w).map(([p, v]) => [`params/${p}`, v] as const).filter(([n]) => g.nodes.some((y) => y.op === "state" && y.attrs.name === n)));
+  const ran = interpret(graph, { inputs, state: stateOf(weights) }).outputs;
+  const valuesOf = (name: string): Values => {
+    const v = ran[name];
+    return v ? { axes: v.type.axes.map((a) => a.name), shape: [...v.shape], data: [...v.data] } : nothing;
+  };
 
-function withGradients(forward: Graph, loss: NodeId, states: readonly NodeId[]): { graph: Graph; gradients: [string, string][] } {
-  const b = GraphBuilder.from(forward);
-  const grads = backward(b, loss, states);
-  const out: [string, string][] = [];
-  for (const [i, s] of states.entries()) {
-    const node = b.node(s);
-    const g = grads[i];
-    if (node.op !== "state" || g === undefined) continue;
-    const key = `d ${node.attrs.name}`;
-    b.output(key, b.ordered(g, node.type.axes.map((a) => a.name), o));
-    out.push([node.attrs.name, key]);
-  }
-  return { graph: b.finish(), gradients: out };
+  const learned = cx.made.parameters.filter((p) => graph.nodes.some((y) => y.op === "state" && y.attrs.name === `params/${p.path}`) && p.balance === undefined);
+  const slopes = (): Record<string, readonly number[]> => {
+    const b = GraphBuilder.from(graph);
+    const total = graph.outputs.find((o) => o.name === "total")?.node ?? 0;
+    const id = (op: "state" | "input", name: string): NodeId => graph.nodes.find((y) => y.op === op && y.attrs.name === name)?.id ?? -1;
+    const wanted = [...learned.map((p) => ({ name: p.path, node: id("state", `params/${p.path}`) })), { name: "x", node: id("input", "x") }];
+    const grads = gradients(b, total, wanted.map((w) => w.node));
+    wanted.forEach((w, i) => b.output(`grad.${w.name}`, b.ordered(grads[i] ?? 0, b.type(w.node).axes.map((a) => a.name), originAt("grad"))));
+    const all = b.finish();
+    const given = interpret(all, { inputs, state: stateOf(weights, all) }).outputs;
+    return Object.fromEntries(wanted.map((w) => [w.name, [...(given[`grad.${w.name}`]?.data ?? [])]]));
+  };
+  const slopeError = (): number => {
+    const own = slopes();
+    const totalAt = (path: string, i: number, step: number): number => {
+      const shifted = (v: readonly number[]): number[] => v.map((y, j) => (j === i ? y + step : y));
+      const w = path === "x" ? weights : { ...weights, [path]: shifted(weights[path] ?? []) };
+      const given = path === "x" ? { ...inputs, x: shifted(inputs["x"] ?? []) } : inputs;
+      return interpret(graph, { inputs: given, state: stateOf(w) }).outputs["total"]?.data[0] ?? NaN;
+    };
+    let [worst, largest] = [0, 1e-3];
+    for (const [path, g] of Object.entries(own)) {
+      // Some places of each weight are enough; every one of x.
+      const step = path === "x" ? 1 : Math.max(1, Math.floor(g.length / 12));
+      for (let i = 0; i < g.length; i += step) {
+        const slope = (totalAt(path, i, 1e-5) - totalAt(path, i, -1e-5)) / 2e-5;
+        worst = Math.max(worst, Math.abs(slope - (g[i] ?? NaN)));
+        largest = Math.max(largest, Math.abs(slope));
+      }
+    }
+    return worst / largest;
+  };
+  return {
+    out: valuesOf("out"), parameters: cx.made.parameters, weights, nodes: graph.nodes.length, slopes, slopeError,
+    notes: cx.made.routings.map((n, i) => ({
+      ...n, expert: valuesOf(`${i}.expert`), offset: valuesOf(`${i}.offset`), wanted: ran[`${i}.wanted`]?.data[0] ?? NaN, weights: valuesOf(`${i}.weights`), scores: valuesOf(`${i}.scores`),
+      losses: Object.fromEntries(n.losses.map((l) => [l.name, ran[`${i}.loss.${l.name}`]?.data[0] ?? NaN])),
+    })),
+  };
 }
