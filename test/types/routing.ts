@@ -59,6 +59,8 @@ export interface Routed {
   readonly parameters: readonly Parameter[];
   readonly weights: Readonly<Record<string, readonly number[]>>;
   readonly nodes: number;
+  /** Elements of the largest value that is made. */
+  readonly largest: number;
   /** Largest difference between autodiff and differences, relative to the largest slope; of sum(out * fixed numbers) + losses. */
   readonly slopeError: () => number;
   /** Slope of the same sum, by path of the weight, `x` for the input. */
@@ -169,7 +171,7 @@ export function route(c: Case): Routed {
     return worst / largest;
   };
   return {
-    out: valuesOf("out"), parameters: cx.made.parameters, weights, nodes: graph.nodes.length, slopes, slopeError,
+    out: valuesOf("out"), parameters: cx.made.parameters, weights, nodes: graph.nodes.length, largest: Math.max(...graph.nodes.map((y) => y.type.axes.reduce((k, a) => k * (dimValue(a.size) ?? 0), 1))), slopes, slopeError,
     notes: cx.made.routings.map((n, i) => ({
       ...n, expert: valuesOf(`${i}.expert`), offset: valuesOf(`${i}.offset`), wanted: ran[`${i}.wanted`]?.data[0] ?? NaN, weights: valuesOf(`${i}.weights`), scores: valuesOf(`${i}.scores`),
       losses: Object.fromEntries(n.losses.map((l) => [l.name, ran[`${i}.loss.${l.name}`]?.data[0] ?? NaN])),
