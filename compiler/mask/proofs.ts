@@ -143,7 +143,7 @@ function copyByToken(g: Ground, sees: Sees, item: number, copies: readonly numbe
 function mayBeLone(g: Ground, sees: Sees, group: number): boolean {
   const none: ReadonlySet<number> = new Set();
   const sure = g.items.flatMap((_, i) => (!g.droppable[i] && (g.counts[i]?.lo ?? 0) > 0 ? [whole(g, i)] : []));
-  const looks = (q: Node): boolean => sees.self(group, q) === "true" || sure.some((k) => k.item !== q.item && sees.truth(group, q, k, none) === "true");
+  const looks = (q: Node): boolean => sees.counts(group, q) === "false" || sees.self(group, q) === "true" || sure.some((k) => k.item !== q.item && sees.truth(group, q, k, none) === "true");
   return g.items.some((_, i) => {
     if (looks(whole(g, i))) return false;
     const count = g.counts[i]?.hi ?? 0;

@@ -138,6 +138,13 @@ export class Sees {
     return expr ? pairTruth(onQuery(expr), factsOf(this.ground, both, both)) : "true";
   }
 
+  /** Whether what tokens of a node see in a step is used at all. */
+  counts(group: number, n: Node): Truth {
+    const expr = this.views.groups[group]?.rows;
+    const both = { ...n, offset: exact(0) };
+    return expr ? pairTruth(onQuery(expr), factsOf(this.ground, both, both)) : "true";
+  }
+
   #name(n: Node): string {
     const old = this.#names.get(n);
     if (old) return old;

@@ -13,6 +13,8 @@ import type { Sample } from "./sample.ts";
 export interface Group {
   /** Undefined: everything is seen. */
   readonly expr: ScalarExpr | undefined;
+  /** Tokens (side q) whose result is used; absent: all. */
+  readonly rows?: ScalarExpr;
 }
 
 export interface View {
@@ -34,20 +36,21 @@ const readsHead = (e: ScalarExpr): boolean => (e.kind === "name" ? e.name === "h
 export function viewsOf(model: Model): Views {
   const numbers = new Map<string, number>();
   const groups: Group[] = [];
-  const groupOf = (expr: ScalarExpr | undefined): number => {
-    const key = expr ? exprText(expr) : "";
+  const groupOf = (expr: ScalarExpr | undefined, rows: ScalarExpr | undefined): number => {
+    const key = `${expr ? exprText(expr) : ""}${rows ? ` of ${exprText(rows)}` : ""}`;
     const old = numbers.get(key);
     if (old !== undefined) return old;
     numbers.set(key, groups.length);
-    return groups.push({ expr }) - 1;
+    return groups.push({ expr, ...(rows ? { rows } : {}) }) - 1;
   };
   const steps = model.flow.map((step, at): View => {
     const heads = Array.from({ length: Math.max(1, step.heads) }, (_, h) => h);
     const { mask } = step;
-    if (!mask || !readsHead(mask)) return { step, at, parts: [{ group: groupOf(mask), heads }] };
+    const rows = step.attention?.rows;
+    if (!mask || !readsHead(mask)) return { step, at, parts: [{ group: groupOf(mask, rows), heads }] };
     const byGroup = new Map<number, number[]>();
     for (const h of heads) {
-      const g = groupOf(forHead(mask, h));
+      const g = groupOf(forHead(mask, h), rows);
       byGroup.set(g, [...(byGroup.get(g) ?? []), h]);
     }
     return { step, at, parts: [...byGroup].map(([group, of]) => ({ group, heads: of })) };
@@ -60,11 +63,16 @@ export class Sight {
   readonly views: Views;
   readonly sample: Sample;
   readonly #tests: ((q: number, k: number) => boolean)[];
+  readonly #counts: ((q: number) => boolean)[];
   readonly #rows = new Map<number, readonly number[]>();
 
   constructor(views: Views, sample: Sample) {
     this.views = views;
     this.sample = sample;
+    this.#counts = views.groups.map(({ rows }) => {
+      const test = rows && testOf(rows, sample.columns);
+      return test ? (q) => test(q, q) : () => true;
+    });
     this.#tests = views.groups.map(({ expr }) => (expr ? testOf(expr, sample.columns) : () => true));
   }
 
@@ -86,8 +94,9 @@ export class Sight {
     return out;
   }
 
-  /** Whether a token sees any of the whole sample. */
+  /** Whether a token sees any of the whole sample, or nobody reads what it sees. */
   seesAny(group: number, q: number): boolean {
+    if (!(this.#counts[group]?.(q) ?? true)) return true;
     // Most see themselves.
     if (this.sees(group, q, q)) return true;
     for (let k = 0; k < this.sample.count; k++) if (this.sees(group, q, k)) return true;

@@ -1,6 +1,8 @@
 // Whether two layers do the same with weights of their own. In: the layers of two branches and the weights made for each, by their path
 // inside the branch. Out: a truth value. Two calls of one declaration with equal arguments are alike; what cannot be compared is not.
 
+import type { LayerDecl, RouterDecl } from "../ast/nodes.ts";
+import { walk } from "../ast/walk.ts";
 import { dimEqual } from "../dim/dim.ts";
 import type { ScalarExpr } from "../scalar/expr.ts";
 import { exprText } from "../scalar/print.ts";
@@ -23,6 +25,21 @@ export const sameAxes = (p: Parameter, q: Parameter): boolean =>
 
 const sameExpr = (a: ScalarExpr, b: ScalarExpr): boolean => a === b || exprText(a) === exprText(b);
 
+const pairs = new WeakMap<object, boolean>();
+
+/** Whether a layer attends with a score or a sink: what these read is one tensor for all tokens, so each branch attends on its own. */
+function readsByPair(decl: LayerDecl | RouterDecl): boolean {
+  const known = pairs.get(decl);
+  if (known !== undefined) return known;
+  let found = false;
+  walk(decl, (n) => {
+    if (n.kind === "call" && n.callee.kind === "name" && n.callee.text === "attend" && n.args.some((a) => a.name?.text === "score" || a.name?.text === "sink")) found = true;
+    return !found;
+  });
+  pairs.set(decl, found);
+  return found;
+}
+
 export function alike(a: LayerValue, b: LayerValue, ownA: Own, ownB: Own): boolean {
   const pathA = new Map([...ownA].map(([inside, p]) => [p, inside]));
   const pathB = new Map([...ownB].map(([inside, p]) => [p, inside]));
@@ -35,7 +52,7 @@ export function alike(a: LayerValue, b: LayerValue, ownA: Own, ownB: Own): boole
     if (f.kind === "joined" && g.kind === "joined") return f.op === g.op && layers(f.left, g.left) && layers(f.right, g.right);
     if (f.kind === "sequence" && g.kind === "sequence") return f.layers.length === g.layers.length && f.layers.every((l, i) => layers(l, g.layers[i] ?? l));
     if (f.kind === "instance" && g.kind === "instance") {
-      if (f.decl !== g.decl) return false;
+      if (f.decl !== g.decl || readsByPair(f.decl)) return false;
       // A layer that is made of itself is an error elsewhere.
       if (open.has(f)) return true;
       open.add(f);

@@ -108,7 +108,8 @@ export function attendValue(call: BuiltinCall): Value {
   if (layered === undefined) return poison;
   const tabled = score && scoreOf(call, score, layer, around);
   if (tabled === undefined) return poison;
-  const sizes = { layer, heads: heads.reduce((n, a) => n * (dimValue(a.size) ?? 1), 1), width: size ?? 0, valueWidth: valueSize ?? 0 };
+  const rows = scopesOf(cx).flatMap((s) => s.rows ?? []).reduce<ScalarExpr | undefined>((a, b) => (a ? and(a, b) : b), undefined);
+  const sizes = { ...(rows ? { rows } : {}), layer, heads: heads.reduce((n, a) => n * (dimValue(a.size) ?? 1), 1), width: size ?? 0, valueWidth: valueSize ?? 0 };
   const told = tabled && { ...(score as ScoreValue), expr: tabled.score };
   if (row === undefined) cx.noteAttention(env.path, layered, told, sizes, mask?.span ?? at);
   else cx.noteCrossAttention(env.path, layered, told, sizes, mask?.span ?? at, { queries: looking ?? null, keys: row });

@@ -238,12 +238,12 @@ export class Context {
   }
 
   /** Like noteAttention, for keys of a row beside the sequence. */
-  noteCrossAttention(path: string, mask: MaskValue | null, score: ScoreValue | null, sizes: Pick<Attention, "layer" | "heads" | "width" | "valueWidth">, at: Span, rows: Pick<CrossAttention, "queries" | "keys">): void {
+  noteCrossAttention(path: string, mask: MaskValue | null, score: ScoreValue | null, sizes: Pick<Attention, "layer" | "heads" | "width" | "valueWidth" | "rows">, at: Span, rows: Pick<CrossAttention, "queries" | "keys">): void {
     const key = `${path}@${at.start}#${sizes.layer}`;
     if (!this.made.crossAttentions.has(key)) this.made.crossAttentions.set(key, { path, ...sizes, mask: plain(mask), score: plain(score), span: at, ...rows });
   }
 
-  noteAttention(path: string, mask: MaskValue | null, score: ScoreValue | null, sizes: Pick<Attention, "layer" | "heads" | "width" | "valueWidth">, at: Span): void {
+  noteAttention(path: string, mask: MaskValue | null, score: ScoreValue | null, sizes: Pick<Attention, "layer" | "heads" | "width" | "valueWidth" | "rows">, at: Span): void {
     const key = `${path}@${at.start}#${sizes.layer}`;
     if (!this.made.attentions.has(key)) this.made.attentions.set(key, { path, ...sizes, mask: plain(mask), score: plain(score), span: at });
   }

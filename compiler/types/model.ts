@@ -118,6 +118,8 @@ export interface Attention {
   readonly valueWidth: number;
   readonly mask: Predicate | null;
   readonly score: Predicate | null;
+  /** Inside a branch of a route: the tokens (side q) whose result is used. Absent: all. */
+  readonly rows?: ScalarExpr;
   readonly span: Span;
 }
 

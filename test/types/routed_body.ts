@@ -1,0 +1,146 @@
+// Bodies of models on numbers, through the elaborator and the interpreter: what tests of routed layers compare.
+
+import { expect } from "vitest";
+import { gradients as backward } from "../../compiler/autodiff/backward.ts";
+import { dimConst, dimValue } from "../../compiler/dim/dim.ts";
+import { GraphBuilder, originAt } from "../../compiler/graph/builder.ts";
+import type { Graph, NodeId } from "../../compiler/graph/graph.ts";
+import { interpret } from "../../compiler/graph/interpret.ts";
+import { elaborateNetwork } from "../../compiler/types/elaborate_network.ts";
+import type { Model } from "../../compiler/types/model.ts";
+import { noise } from "./apply.ts";
+import { check } from "./loader.ts";
+
+const o = originAt("test");
+
+/** Streams text (0) and image (1), tasks draw (0) and tell (1), a declared attribute `turn`; `body` and declarations are the test's. */
+export const spec = (body: string, more = "", options: { d?: number; heads?: string } = {}): string => `${more}
+model probe(d: axis = ${options.d ?? 4}) {
+  tokens text  = bytes()
+  tokens image = patches(2, of: pixels(4, 4, channels: 1))
+  attribute turn: int = 0
+  process noising on image = flow(predict: velocity)
+  task draw(caption: text, picture: image) = <bos> given drop(0.1) text(caption) <boi> predict image(picture) <eoi>
+  task tell(picture: image, caption: text) = <bos> <boi> given image(picture, turn: 1) <eoi> predict text(caption, turn: 2) <eos>
+  mask = causal | within(image)
+  embed image = linear(image.features, d)
+  body = ${body}
+  head image = linear(d, image.features)
+  loss = next_token(text) + denoise(image)
+  sample text = greedy()
+  sample image = euler(steps: 4)
+}
+`;
+
+export function modelOf(text: string): Model {
+  const r = check(text);
+  expect([...r.diagnostics, ...r.notBuilt].map((d) => `${d.code} ${d.message}`)).toEqual([]);
+  const [m] = r.models;
+  if (!m) throw new Error("no model");
+  return m;
+}
+
+export interface Tokens {
+  readonly stream: readonly number[];
+  readonly [attribute: string]: readonly number[];
+}
+
+export type Weights = (path: string, size: number) => readonly number[];
+export const plainWeights: Weights = (path, size) => noise(size, [...path].reduce((n, c) => (n * 31 + c.charCodeAt(0)) % 9973, 7)).map((x) => x * 0.7);
+
+export interface Ran {
+  readonly out: readonly number[];
+  readonly axes: readonly string[];
+  readonly graph: Graph;
+  readonly x: readonly number[];
+}
+
+/** The body on x[batch: 1, t, d]. Attributes that are not given are 0; `pos` and `index` count. */
+export function runBody(model: Model, tokens: Tokens, options: { weights?: Weights; x?: readonly number[]; batch?: number } = {}): Ran {
+  const batch = options.batch ?? 1;
+  const t = tokens.stream.length / batch;
+  const { builder, out, inputs } = bodyOf(model, tokens, batch, options.x);
+  builder.output("out", out);
+  const type = builder.type(out);
+  const graph = builder.finish();
+  const result = interpret(graph, { inputs, lengths: { batch, t }, state: stateOf(model, graph, options.weights ?? plainWeights) });
+  const value = result.outputs["out"];
+  if (!value) throw new Error("no output");
+  return { out: [...value.data], axes: type.axes.map((a) => a.name), graph, x: inputs["x"] ?? [] };
+}
+
+function bodyOf(model: Model, tokens: Tokens, batch: number, x?: readonly number[]): { builder: GraphBuilder; out: NodeId; inputs: Record<string, number[]> } {
+  const builder = new GraphBuilder("body");
+  const t = tokens.stream.length / batch;
+  const d = model.network.width;
+  const axes = [{ name: "batch", size: dimConst(batch) }, { name: "t", size: dimConst(t) }];
+  const inputs: Record<string, number[]> = {};
+  const attribute = (name: string): NodeId => {
+    inputs[name] = [...(tokens[name] ?? Array.from({ length: batch * t }, (_, i) => (name === "pos" || name === "index" ? i % t : 0)))];
+    return builder.add("input", [], { name, type: { dtype: "i32", axes } }, o);
+  };
+  const input = builder.add("input", [], { name: "x", type: { dtype: "f32", axes: [...axes, { name: d.name, size: d.size }] } }, o);
+  inputs["x"] = [...(x ?? noise(batch * t * (dimValue(d.size) ?? 0), 3))];
+  const network = elaborateNetwork(model, builder, {
+    attribute: (side, name) => (side === "query" ? attribute(name) : builder.add("rename", [attribute(name)], { from: "t", to: "s" }, o)),
+    level: () => builder.add("const", [], { value: 0.25, dtype: "f32" }, o),
+  });
+  return { builder, out: network.body(input), inputs };
+}
+
+function stateOf(model: Model, graph: Graph, weights: Weights): Record<string, number[]> {
+  const state: Record<string, number[]> = {};
+  for (const p of model.parameters) {
+    const size = p.axes.reduce((n, a) => n * (dimValue(a.size) ?? 0), 1);
+    if (graph.nodes.some((n) => n.op === "state" && n.attrs.name === `params/${p.path}`)) state[`params/${p.path}`] = [...weights(p.path, size)];
+  }
+  return state;
+}
+
+/** The gradient of sum(out * c) for fixed c, by every weight that the body reads, and by finite differences at `points` elements of each. */
+export function gradients(model: Model, tokens: Tokens, points = 3): void {
+  const { builder, out, inputs } = bodyOf(model, tokens, 1);
+  const type = builder.type(out);
+  const n = type.axes.reduce((k, a) => k * (dimValue(a.size) ?? 0), 1);
+  inputs["c"] = noise(n, 5);
+  const c = builder.add("input", [], { name: "c", type }, o);
+  const loss = builder.add("sum", [builder.add("mul", [out, c], {}, o)], { axes: type.axes.map((a) => a.name) }, o);
+  builder.output("loss", loss);
+  const forward = builder.finish();
+  const lossNode = forward.outputs[0]?.node ?? 0;
+  const states = forward.nodes.flatMap((x) => (x.op === "state" ? [x.id] : []));
+  const state = stateOf(model, forward, plainWeights);
+  const { graph, gradients: found } = withGradients(forward, lossNode, states);
+  const lengths = { batch: 1, t: tokens.stream.length };
+  const ran = interpret(graph, { inputs, state, lengths });
+  const at = (s: Record<string, number[]>): number => interpret(forward, { inputs, state: s, lengths }).outputs["loss"]?.data[0] ?? NaN;
+  let checked = 0;
+  for (const [name, key] of found) {
+    const own = state[name] ?? [];
+    const value = ran.outputs[key]?.data ?? [];
+    for (let i = 0; i < points; i++) {
+      const place = Math.floor(((i + 0.5) / points) * own.length);
+      const moved = (by: number): Record<string, number[]> => ({ ...state, [name]: own.map((w, j) => (j === place ? w + by : w)) });
+      const h = 1e-4;
+      const expected = (at(moved(h)) - at(moved(-h))) / (2 * h);
+      expect(Math.abs((value[place] ?? NaN) - expected), `${name}[${place}]: ${value[place]} and ${expected}`).toBeLessThan(1e-6 * (1 + Math.abs(expected)));
+      checked++;
+    }
+  }
+  expect(checked).toBeGreaterThan(0);
+}
+
+function withGradients(forward: Graph, loss: NodeId, states: readonly NodeId[]): { graph: Graph; gradients: [string, string][] } {
+  const b = GraphBuilder.from(forward);
+  const grads = backward(b, loss, states);
+  const out: [string, string][] = [];
+  for (const [i, s] of states.entries()) {
+    const node = b.node(s);
+    const g = grads[i];
+    if (node.op !== "state" || g === undefined) continue;
+    const key = `d ${node.attrs.name}`;
+    b.output(key, b.ordered(g, node.type.axes.map((a) => a.name), o));
+    out.push([node.attrs.name, key]);
+  }
+  return { graph: b.finish(), gradients: out };
+}
