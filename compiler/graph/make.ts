@@ -133,8 +133,14 @@ export class Make {
   split = (x: NodeId, axis: string, into: readonly Axis[]): NodeId => this.op("split", [x], { axis, into });
   merge = (x: NodeId, axes: readonly string[], into: string): NodeId => this.op("merge", [x], { axes, into });
   broadcast = (x: NodeId, ...axes: readonly Axis[]): NodeId => axes.reduce((y, axis) => this.op("broadcast", [y], { axis }), x);
-  /** Repeats `x` along the axes of `like` that it lacks. */
-  expand = (x: NodeId, like: TensorType): NodeId => this.broadcast(x, ...like.axes.filter((a) => !this.hasAxis(x, a.name)));
+  /** Repeats `x` along the axes of `like` that it lacks, in the memory order of `like`. */
+  expand = (x: NodeId, like: TensorType): NodeId =>
+    like.axes.filter((a) => !this.hasAxis(x, a.name)).reduce((y, axis) => {
+      const own = this.type(y).axes.map((a) => a.name);
+      const order = like.axes.map((a) => a.name).filter((n) => n === axis.name || own.includes(n));
+      // Axes of its own leave x as it lies.
+      return this.builder.add("broadcast", [y], { axis }, this.origin, order.length === own.length + 1 ? order : undefined);
+    }, x);
   slice = (x: NodeId, axis: string, start: Dim, size: Dim): NodeId => this.op("slice", [x], { axis, start, size });
   concat = (axis: string, ...xs: readonly NodeId[]): NodeId => (xs.length === 1 && xs[0] !== undefined ? xs[0] : this.op("concat", xs, { axis }));
 

@@ -80,6 +80,13 @@ const examples: Record<string, readonly Ex[]> = {
     const g = m.groupBy(m.iota(ax("d", 3)), n(3));
     return m.slice(m.op("grouped_dw", [x(m), y(m), g.order, g.offset], { rows: g.rows, classes: ax("c", 3), first: 0, axes: [] }), "c", n(1), n(2));
   }],
+  add_of_sums: [(m) => {
+    const g = m.groupBy(m.iota(ax("d", 3)), n(3));
+    const w = m.input("w", F(d, e, h));
+    const of = (a: NodeId): NodeId => m.groupedDot(a, m.rename(w, "d", "c"), g, "c", "e");
+    return m.add(m.sum(of(m.sin(y(m))), "d"), m.sum(of(m.cos(y(m))), "d"));
+  }],
+  add_of_merges: [(m) => m.add(m.merge(y(m), ["e", "d"], "k"), m.merge(m.exp(y(m)), ["e", "d"], "k"))],
   sum_of_product: [(m) => m.sum(m.mul(x(m), y(m)), "d")],
 };
 
