@@ -6,7 +6,7 @@ import type { Span } from "../../grammar/source.ts";
 import type { Binding, CallExpr, Expr, Ident } from "../ast/nodes.ts";
 import { dimEqual, dimText, dimValue, dimVar } from "../dim/dim.ts";
 import { GraphBuilder, originAt } from "../graph/builder.ts";
-import type { Axis, Node, NodeId } from "../graph/graph.ts";
+import type { Axis, Node, NodeId, NodeOf } from "../graph/graph.ts";
 import { firstTableOf } from "../graph/infer_attend.ts";
 import { checkingLeaves } from "./alone.ts";
 import { coerce } from "./calls.ts";
@@ -14,6 +14,7 @@ import type { Context } from "./context.ts";
 import { flowOf, routedOf } from "./flow.ts";
 import { newRun } from "./context.ts";
 import { applyLayer, takes } from "./layers.ts";
+import { isClassAxis, ROWS } from "./stacks.ts";
 import { besideLength } from "./streams.ts";
 import type { Sorted } from "./members_of_model.ts";
 import type { NetworkLayers, PlainHead, RoutedLayer, Stream, Step } from "./model.ts";
@@ -177,7 +178,7 @@ function applied(cx: Context, streams: readonly Stream[], embeds: ReadonlyMap<st
     const facts = tableFacts(builder);
     const routed = routedOf(cx.made.routings);
     // Decay is for matrices: what is contracted. Rows of tables, gains and biases keep their size.
-    for (const p of cx.made.parameters) (p as { decay: boolean }).decay = p.axes.length >= 2 && facts.contracted.has(p.path) && !facts.rows.has(p.path);
+    for (const p of cx.made.parameters) (p as { decay: boolean }).decay = p.axes.length - (p.experts?.length ?? 0) >= 2 && facts.contracted.has(p.path) && !facts.rows.has(p.path);
     return { layers: { embed: embeds, body, head: heads, width: width.axis, plainHeads, scope }, reached, flow: flowOf(builder, [...cx.made.attentions.values()], routed, results), routed, ...(facts.longest === undefined ? {} : { maxTokens: facts.longest }) };
   } finally {
     cx.run = outer;
@@ -234,6 +235,34 @@ function plainHead(b: GraphBuilder, out: NodeId, h: NodeId): PlainHead | undefin
   return vocab ? { parameter: weight.attrs.name.replace(/^params\//, ""), from, vocab: vocab.name } : undefined;
 }
 
+/** The weights that a node is, or is a stack of; seen through the axes of classes. */
+function weightsOf(b: GraphBuilder, id: NodeId): string[] {
+  const n = b.node(id);
+  switch (n.op) {
+    case "state": return [n.attrs.name.replace(/^params\//, "")];
+    case "concat": case "broadcast": case "merge": case "rename": case "cast": return n.args.flatMap((a) => weightsOf(b, a));
+    case "gather": return isClassAxis(n.attrs.axis) ? n.args.slice(0, 1).flatMap((a) => weightsOf(b, a)) : [];
+    default: return [];
+  }
+}
+
+/** The positions that a look-up goes by, and how many there are. */
+function placesOf(b: GraphBuilder, n: NodeOf<"gather">): number | undefined {
+  const [table, index] = n.args;
+  if (table === undefined || index === undefined) return undefined;
+  let [i, count] = [b.node(index), dimValue(b.type(table).axes.find((a) => a.name === n.attrs.axis)?.size ?? { terms: [] })];
+  const arg = (k: number): Node => b.node(i.args[k] ?? index);
+  // One of several tables: the place in its own stands at the end.
+  if (n.attrs.axis === ROWS && i.op === "add" && arg(1).op === "min") {
+    i = arg(1);
+    const last = arg(1);
+    count = last.op === "const" ? last.attrs.value + 1 : undefined;
+    i = arg(0);
+    i = i.op === "max" ? arg(0) : i;
+  }
+  return i.op === "input" && i.attrs.name === "query.pos" ? count : undefined;
+}
+
 /** Weights that are looked up by row, weights that are contracted, and the longest sequence where rows are positions. */
 function tableFacts(b: GraphBuilder): { rows: ReadonlySet<string>; contracted: ReadonlySet<string>; longest: number | undefined } {
   const rows = new Set<string>();
@@ -241,22 +270,14 @@ function tableFacts(b: GraphBuilder): { rows: ReadonlySet<string>; contracted: R
   let longest: number | undefined;
   for (let id = 0; id < b.size; id++) {
     const n = b.node(id);
-    if (n.op === "dot") {
-      for (const a of n.args) {
-        const w = b.node(a);
-        if (w.op === "state") contracted.add(w.attrs.name.replace(/^params\//, ""));
-      }
-    }
-    if (n.op !== "gather") continue;
-    const [table, index] = n.args;
-    const t = table === undefined ? undefined : b.node(table);
-    const i = index === undefined ? undefined : b.node(index);
-    if (t?.op !== "state") continue;
-    rows.add(t.attrs.name.replace(/^params\//, ""));
-    const size = t.type.axes.find((a) => a.name === n.attrs.axis)?.size;
-    const count = size ? dimValue(size) : undefined;
-    if (i?.op === "input" && i.attrs.name === "query.pos" && count !== undefined) longest = Math.min(longest ?? count, count);
+    if (n.op === "dot" || n.op === "grouped_dot") for (const a of n.args.slice(0, 2)) for (const w of weightsOf(b, a)) contracted.add(w);
+    if (n.op !== "gather" || isClassAxis(n.attrs.axis)) continue;
+    const [table] = n.args;
+    const found = table === undefined ? [] : weightsOf(b, table);
+    if (found.length === 0) continue;
+    for (const w of found) rows.add(w);
+    const count = placesOf(b, n);
+    if (count !== undefined) longest = Math.min(longest ?? count, count);
   }
   return { rows, contracted, longest };
 }
-

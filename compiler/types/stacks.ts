@@ -17,6 +17,10 @@ import type { RouteBy, WeightValue } from "./values.ts";
 /** The axis of a stack of branches, and of several scopes together. */
 const BRANCHES = "#branch";
 const CLASSES = "#class";
+/** The rows of several tables, one after the other. */
+export const ROWS = "#rows";
+/** Whether an axis counts classes of rows: experts of routers, branches of routes, or both. */
+export const isClassAxis = (name: string): boolean => name.includes("#") && name !== ROWS;
 
 /** Rows in classes. */
 interface Classes {
@@ -145,5 +149,5 @@ export function stackedRows(cx: Context, make: Make, w: WeightValue, axis: strin
   const stack = count === undefined ? undefined : stackOf(cx, make, w, false);
   if (!stack || count === undefined) return undefined;
   const at = make.clamp(index, 0, count - 1);
-  return make.gather(make.merge(stack.table, [stack.axis, axis], "#rows"), "#rows", make.add(make.scale(somewhere(make, stack), count), at));
+  return make.gather(make.merge(stack.table, [stack.axis, axis], ROWS), ROWS, make.add(make.scale(somewhere(make, stack), count), at));
 }

@@ -177,3 +177,112 @@ describe("tables", () => {
     gradients(modelOf(spec("routed(modality, places(4, d))", `${modality}\n${table}`)), { ...tokens, pos: [0, 1, 2, 3, 2, 1, 0] });
   });
 });
+
+describe("with routers", () => {
+  const decl = `${modality}
+router one(d: axis, n: int) {
+  gate = linear(d, axis n)
+  choose x[t, d] = top(1, softmax[n](gate(x)))
+}
+router two(d: axis, n: int) {
+  gate = linear(d, axis n)
+  choose x[t, d] = top(2, softmax[n](gate(x)))
+}`;
+  /** Rows of softmax(x w), largest first, as [expert, weight]. */
+  const choices = (x: readonly number[], w: readonly number[], n: number, k: number): [number, number][] => {
+    const logits = Array.from({ length: n }, (_, e) => x.reduce((s, v, i) => s + v * (w[i * n + e] ?? 0), 0));
+    const exp = logits.map(Math.exp);
+    const sum = exp.reduce((a, b) => a + b, 0);
+    return exp.map((v, e): [number, number] => [e, v / sum]).sort((a, b) => b[1] - a[1]).slice(0, k);
+  };
+  const matrix = (x: readonly number[], w: readonly number[], from: number, to: number): number[] => Array.from({ length: to }, (_, h) => x.slice(0, from).reduce((s, v, i) => s + v * (w[i * to + h] ?? 0), 0));
+  const relu = (x: readonly number[]): number[] => x.map((v) => Math.max(v, 0));
+  /** linear(d, 5), relu, linear(5, d) with the weights of expert e of `under`. */
+  const plainMlp = (x: readonly number[], under: string, e: number, experts: number): number[] => {
+    const up = plainWeights(`${under}.up.w`, experts * 20).slice(e * 20, e * 20 + 20);
+    const down = plainWeights(`${under}.down.w`, experts * 20).slice(e * 20, e * 20 + 20);
+    return matrix(relu(matrix(x, up, 4, 5)), down, 5, 4);
+  };
+  const relued = "layer map(d: axis, h: axis) {\n  up = linear(d, h)\n  down = linear(h, d)\n  forward x[d] = down(relu(up(x)))\n}";
+
+  test("experts are an axis of the weights; a row is multiplied with its own", () => {
+    const model = modelOf(spec("routed(two(d, 3), map(d, 5))", `${decl}\n${relued}`));
+    expect(model.parameters.filter((p) => p.path.startsWith("body")).map((p) => [p.path, p.axes.map((a) => a.name), p.experts ?? []])).toEqual([
+      ["body.router.gate.w", ["d", "n"], []], ["body.up.w", ["n#1", "d", "h"], ["n#1"]], ["body.down.w", ["n#1", "h", "d"], ["n#1"]],
+    ]);
+    expect(model.parameters.filter((p) => p.path.startsWith("body")).map((p) => p.decay)).toEqual([true, true, true]);
+    const { out, x } = runBody(model, tokens);
+    const gate = plainWeights("body.router.gate.w", 12);
+    for (let i = 0; i < 6; i++) {
+      const row = x.slice(i * 4, i * 4 + 4);
+      const parts = choices(row, gate, 3, 2).map(([e, p]) => plainMlp(row, "body", e, 3).map((v) => v * p));
+      close(out.slice(i * 4, i * 4 + 4), row.map((_, j) => parts.reduce((s, v) => s + (v[j] ?? 0), 0)));
+    }
+    gradients(model, tokens);
+  });
+
+  test("in one branch of a route: tokens of the others go to no expert", () => {
+    const model = modelOf(spec("routed(modality, understand: map(d, 5), generate: routed(one(d, 3), map(d, 5)))", `${decl}\n${relued}`));
+    expect(model.parameters.filter((p) => p.path.startsWith("body")).map((p) => p.path)).toEqual(["body.understand.up.w", "body.understand.down.w", "body.generate.router.gate.w", "body.generate.up.w", "body.generate.down.w"]);
+    const { out, x } = runBody(model, tokens);
+    const gate = plainWeights("body.generate.router.gate.w", 12);
+    for (let i = 0; i < 6; i++) {
+      const row = x.slice(i * 4, i * 4 + 4);
+      const [[e, p] = [0, 0]] = choices(row, gate, 3, 1);
+      close(out.slice(i * 4, i * 4 + 4), tokens.stream[i] === 0 ? plainMlp(row, "body.understand", 0, 1) : plainMlp(row, "body.generate", e, 3).map((v) => v * p));
+    }
+    expect(model.routed.map((r) => [r.path, r.dispatch, r.experts])).toEqual([["body", "route", 2], ["body.generate", "top", 3]]);
+    gradients(model, tokens);
+  });
+
+  test("in every branch: each branch has a router and experts of its own", () => {
+    const model = modelOf(spec("routed(modality, routed(one(d, 2), map(d, 5)))", `${decl}\n${relued}`));
+    const { out, x } = runBody(model, tokens);
+    for (let i = 0; i < 6; i++) {
+      const row = x.slice(i * 4, i * 4 + 4);
+      const b = `body.${byStream(i)}`;
+      const [[e, p] = [0, 0]] = choices(row, plainWeights(`${b}.router.gate.w`, 8), 2, 1);
+      close(out.slice(i * 4, i * 4 + 4), plainMlp(row, b, e, 2).map((v) => v * p));
+    }
+  });
+
+  test("a route inside experts: the class counts both", () => {
+    const model = modelOf(spec("routed(two(d, 3), routed(modality, map(d, 5)))", `${decl}\n${relued}`));
+    const { out, x, graph } = runBody(model, tokens);
+    const gate = plainWeights("body.router.gate.w", 12);
+    for (let i = 0; i < 6; i++) {
+      const row = x.slice(i * 4, i * 4 + 4);
+      const parts = choices(row, gate, 3, 2).map(([e, p]) => plainMlp(row, `body.${byStream(i)}`, e, 3).map((v) => v * p));
+      close(out.slice(i * 4, i * 4 + 4), row.map((_, j) => parts.reduce((s, v) => s + (v[j] ?? 0), 0)));
+    }
+    expect(graph.nodes.filter((n) => n.op === "grouped_dot").length).toBe(2);
+    gradients(model, tokens);
+  });
+
+  test("a router inside experts", () => {
+    const model = modelOf(spec("routed(one(d, 3), [rms_norm(d), routed(two(d, 2), map(d, 5))])", `${decl}\n${relued}`));
+    expect(model.parameters.filter((p) => p.path.startsWith("body")).map((p) => [p.path.slice(5), p.axes.map((a) => a.name)])).toEqual([
+      ["router.gate.w", ["d", "n"]], ["rms_norm.gain", ["n#1", "d"]], ["routed.router.gate.w", ["n#1", "d", "n"]], ["routed.up.w", ["n#1", "n#2", "d", "h"]], ["routed.down.w", ["n#1", "n#2", "h", "d"]],
+    ]);
+    const { out, x } = runBody(model, tokens);
+    for (let i = 0; i < 6; i++) {
+      const row = x.slice(i * 4, i * 4 + 4);
+      const [[e, p] = [0, 0]] = choices(row, plainWeights("body.router.gate.w", 12), 3, 1);
+      const root = 1 / Math.sqrt(row.reduce((s, v) => s + v * v, 0) / 4 + 1e-5);
+      const gain = plainWeights("body.rms_norm.gain", 12).slice(e * 4, e * 4 + 4);
+      const inner = row.map((v, j) => v * root * (gain[j] ?? 0));
+      const parts = choices(inner, plainWeights("body.routed.router.gate.w", 24).slice(e * 8, e * 8 + 8), 2, 2).map(([f, q]) => plainMlp(inner, "body.routed", e * 2 + f, 6).map((v) => v * q));
+      close(out.slice(i * 4, i * 4 + 4), row.map((_, j) => p * parts.reduce((s, v) => s + (v[j] ?? 0), 0)));
+    }
+    gradients(model, tokens);
+  });
+
+  test("frozen layers, frozen branches, copies and experts that start alike", () => {
+    const route = "route modality = by stream { text -> frozen understand; image -> generate from understand }";
+    const own = (body: string, more = route): (string | boolean)[][] => modelOf(spec(body, `${more}\n${decl.slice(decl.indexOf("\n"))}`)).parameters.filter((p) => p.path.startsWith("body")).map((p) => [p.path, p.frozen, p.from ?? "", p.alike ?? false]);
+    expect(own("routed(modality, linear(d, d))")).toEqual([["body.understand.w", true, "", false], ["body.generate.w", false, "body.understand.w", false]]);
+    expect(own("[frozen(linear(d, d)), routed(one(d, 2), linear(d, d), alike: true)]")).toEqual([["body.linear.w", true, "", false], ["body.routed.router.gate.w", false, "", false], ["body.routed.w", false, "", true]]);
+    expect(own("frozen(routed(modality, linear(d, d)))").map((p) => p[1])).toEqual([true, true]);
+    expect(own("routed(one(d, 2), [rms_norm(d), frozen(linear(d, d))])").map((p) => [p[0], p[1]])).toEqual([["body.router.gate.w", false], ["body.rms_norm.gain", false], ["body.linear.w", true]]);
+  });
+});
