@@ -25,7 +25,9 @@ function ofSample(call: BuiltinCall): Choosing | undefined {
   let group = call.cx.group ?? undefined;
   while (group?.sees) group = group.outer;
   if (!c || !group) return c;
-  call.cx.report("E0263", `\`${call.name}\` lets the tokens of a sample compete, and inside an expert there are only those that were sent to it`, call.expr.callee.span, { help: "inside an expert, choose token by token: `top(k, scores)`" });
+  call.cx.report("E0263", `\`${call.name}\` lets the tokens of a sample compete, and inside an expert there are only those that were sent to it`, c.span, {
+    also: [{ span: call.expr.callee.span, text: `router \`${c.router}\` chooses here` }], help: "inside an expert, choose token by token: `top(k, scores)`",
+  });
   return undefined;
 }
 
