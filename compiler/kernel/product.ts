@@ -147,10 +147,10 @@ function eachRun(b: Body, spec: ProductSpec, k: readonly SpaceAxis[], unroll: nu
   const { sum } = spec;
   if (!sum) return forEachRun(b, k, unroll, visit);
   const { from, to } = slotsOfClass(b, sum, around[sum.classes.name] ?? i32(0));
-  b.loop(from, to, 1, (body, slot) => {
+  b.if(someRows(sum, []), (some) => some.loop(from, to, 1, (body, slot) => {
     const row = slotPoint(body, sum, [], slot);
     forEachRun(body, k, unroll, (inner, run) => visit(inner, run.map((at) => ({ ...row, ...at }))));
-  });
+  }));
 }
 
 /** A constant size that whole tiles cover exactly: neither clamp nor guard is needed. */

@@ -31,7 +31,7 @@ export interface Extent {
 export const extentOf = (axes: readonly SpaceAxis[]): Extent => ({ size: spaceSize(axes), point: (_, i) => coordinates(axes, i) });
 
 /** Held to 0 .. size - 1: what is loaded has no bounds of its own. */
-const held = (e: ScalarExpr, size: ScalarExpr): ScalarExpr => max(i32(0), min(e, sub(size, i32(1))));
+const held = (e: ScalarExpr, size: ScalarExpr): ScalarExpr => min(max(e, i32(0)), add(size, i32(-1)));
 
 /** Coordinates of the row in a slot, and of `rest` beside it; `index` counts slots major, rest minor. */
 export function slotPoint(b: Body, c: RowClasses, rest: readonly SpaceAxis[], index: ScalarExpr): Point {
