@@ -108,7 +108,6 @@ export const codes = {
   E0321: { title: "a prediction sees what it predicts", severity: "error" },
   E0322: { title: "a prediction sees a clean copy of what it predicts", severity: "error" },
   E0323: { title: "a router lets a prediction depend on what comes later", severity: "error" },
-  E0401: { title: "routes and routers are not built yet", severity: "error" },
   E0402: { title: "this process is not built yet", severity: "error" },
   E0403: { title: "this tokenizer is not built yet", severity: "error" },
   E0404: { title: "several networks are not built yet", severity: "error" },
