@@ -100,19 +100,24 @@ function routerDiagnostic(model: Model, views: Views, f: Seen, router: RoutedLay
   const { sample } = f;
   const item = sample.items[f.item];
   const soft = router.dispatch === "soft";
-  const text = f.kind === "leak" || f.kind === "ahead" || (item?.kind === "literal");
+  const at = router.router?.span ?? router.span;
+  const [query, seen] = [labelOf(sample, f.query), labelOf(sample, f.seen)];
   const why = soft
-    ? `every expert is given mixtures of all tokens of a sample, so the result at ${labelOf(sample, f.query)} holds some of ${labelOf(sample, f.seen)}`
-    : `an expert takes its best tokens of a whole sample, so whether it takes ${labelOf(sample, f.query)} tells of ${labelOf(sample, f.seen)}`;
-  const others = [...new Set(model.routed.filter((r) => r.couples && r.path !== router.path).map((r) => r.path))];
-  return diagnostic(f.kind === "leak" || f.kind === "copy" ? "E0323" : codeOf[f.kind], `in task \`${sample.task.name}\`, router \`${router.route}\` lets the prediction of ${labelOf(sample, f.target, false)} depend on ${f.kind === "copy" ? "its own clean copy" : f.target === f.seen ? "itself" : labelOf(sample, f.seen)}`, router.span, {
-    label: soft ? "mixes all tokens of a sample" : "each expert chooses among all tokens of a sample",
-    also: item && !overlaps(item.span, router.span) ? [{ span: item.span, text: item.kind === "literal" ? "scored here: it ends predicted text" : "predicted here" }] : [],
+    ? `every expert is given means of all tokens of a sample, so what ${query} gets back holds some of ${seen}`
+    : `an expert takes its best tokens of a whole sample, so whether it takes ${query} tells of ${seen}`;
+  const others = [...new Set(model.routed.filter((r) => r.couples).map((r) => r.path))];
+  const others3 = others.slice(0, 3).map((p) => `\`${p}\``).join(", ");
+  return diagnostic(f.kind === "leak" || f.kind === "copy" ? "E0323" : codeOf[f.kind], `in task \`${sample.task.name}\`, router \`${router.route}\` lets the prediction of ${labelOf(sample, f.target, false)} depend on ${f.kind === "copy" ? "its own clean copy" : f.target === f.seen ? "it" : seen}`, at, {
+    label: soft ? "its experts mix all tokens of a sample" : "its experts choose among all tokens of a sample",
+    also: [
+      ...(overlaps(router.span, at) ? [] : [{ span: router.span, text: "experts are sent tokens here" }]),
+      ...(item && !overlaps(item.span, at) ? [{ span: item.span, text: item.kind === "literal" ? "scored here: it ends predicted text" : "predicted here" }] : []),
+    ],
     notes: [
       why, ...(f.way.length > 1 ? f.way.map((h) => hopText(views, sample, h, false)) : []),
-      ...(others.length > 0 ? [`the same holds of ${others.slice(0, 3).map((p) => `\`${p}\``).join(", ")}${others.length > 3 ? ` and ${others.length - 3} more` : ""}`] : []),
+      `${others.length > 1 ? "routed like this" : "routed"}: ${others3}${others.length > 3 ? ` and ${others.length - 3} more` : ""}`,
     ],
-    help: `${text ? "where text is predicted token by token" : "here"} let tokens choose: \`choose x[t, d] = top(k, softmax[experts](gate(x)))\``,
+    help: "let each token choose its experts by itself: `choose x[t, d] = top(k, softmax[experts](gate(x)))`, as `top_experts` of `std.routers` does",
   });
 }
 

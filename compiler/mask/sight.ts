@@ -46,7 +46,7 @@ export function viewsOf(model: Model): Views {
   const steps = model.flow.map((step, at): View => {
     const heads = Array.from({ length: Math.max(1, step.heads) }, (_, h) => h);
     const { mask } = step;
-    const rows = step.attention?.rows;
+    const rows = step.attention?.rows ?? step.router?.rows;
     if (!mask || !readsHead(mask)) return { step, at, parts: [{ group: groupOf(mask, rows), heads }] };
     const byGroup = new Map<number, number[]>();
     for (const h of heads) {

@@ -6,6 +6,7 @@
 import { dimText } from "../dim/dim.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
 import type { Node, NodeId } from "../graph/graph.ts";
+import { and, attr, mapExpr, type ScalarExpr } from "../scalar/expr.ts";
 import { exprText } from "../scalar/print.ts";
 import type { Attention, RoutedLayer, Step } from "./model.ts";
 import type { RoutingNote } from "./network.ts";
@@ -31,11 +32,12 @@ function attends(b: GraphBuilder, n: Node): boolean {
   return long(q, n.attrs.query) && long(k, n.attrs.key);
 }
 
+const toKey = (e: ScalarExpr): ScalarExpr => mapExpr(e, (x) => (x.kind === "attr" ? attr("k", x.name, x.type) : x));
 const within = (path: string, of: string): boolean => path === of || path.startsWith(`${of}.`);
 
 /** What a note says of every application. */
 export const routedOf = (notes: readonly RoutingNote[]): RoutedLayer[] =>
-  notes.map(({ path, route, dispatch, experts, branches, choices, capacity, couples, span }) => ({ path, route, dispatch, experts, branches, choices, couples, span, ...(capacity === undefined ? {} : { capacity }) }));
+  notes.map(({ path, route, dispatch, experts, branches, choices, capacity, couples, span, router, rows }) => ({ path, route, dispatch, experts, branches, choices, couples, span, ...(capacity === undefined ? {} : { capacity }), ...(router ? { router } : {}), ...(rows ? { rows } : {}) }));
 
 /** The nodes that these read, and they themselves. */
 function behind(b: GraphBuilder, from: readonly NodeId[]): boolean[] {
@@ -62,16 +64,17 @@ export function flowOf(b: GraphBuilder, attentions: readonly Attention[], routed
       above.push(last);
       continue;
     }
-    const mask = n.op === "attend" ? n.attrs.mask : undefined;
     const here = n.op === "attend" ? attentions.filter((a) => n.origin.path === a.path) : [];
-    const alike = here.filter((a) => (a.mask && mask ? exprText(mask).includes(exprText(a.mask.expr)) : !a.mask));
+    const alike = here.filter((a) => (a.mask && n.op === "attend" && n.attrs.mask ? exprText(n.attrs.mask).includes(exprText(a.mask.expr)) : !a.mask));
     const attention = alike.find((a) => !named.has(a)) ?? alike[0] ?? here[0];
     if (attention) named.add(attention);
     before.push(new Set(last.flatMap((s) => [s, ...(before[s] ?? [])])));
     above.push([steps.length]);
     // Of nested routers the inner one.
-    const router = n.op === "attend" ? undefined : routers.filter((r) => within(n.origin.path, r.path)).sort((x, y) => y.path.length - x.path.length)[0];
-    steps.push({ mask, heads: attention?.heads ?? 1, attention, after: last, span: attention?.span ?? router?.span ?? n.origin.spans[0], ...(router ? { router } : {}) });
+    const router = n.op === "attend" ? undefined : routers.filter((r) => within(n.origin.path, r.path) || (r.router && within(n.origin.path, r.router.path))).sort((x, y) => y.path.length - x.path.length)[0];
+    // In a branch of a route its tokens are chosen among, and no others.
+    const mask = n.op === "attend" ? n.attrs.mask : router?.rows && and(router.rows, toKey(router.rows));
+    steps.push({ mask, heads: attention?.heads ?? 1, attention, after: last, span: attention?.span ?? router?.router?.span ?? n.origin.spans[0], ...(router ? { router } : {}) });
   }
   return steps;
 }

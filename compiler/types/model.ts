@@ -162,6 +162,10 @@ export interface RoutedLayer {
   /** Where a token goes depends on other tokens of the sample. */
   readonly couples: boolean;
   readonly span: Span;
+  /** The router itself: the path of its parts, and where it is made. Absent for routes. */
+  readonly router?: { readonly path: string; readonly span: Span };
+  /** Inside a branch of a route: the tokens (side q) that come here. Absent: all. */
+  readonly rows?: ScalarExpr;
 }
 
 export interface Process {

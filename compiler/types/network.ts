@@ -6,6 +6,7 @@ import type { Span } from "../../grammar/source.ts";
 import type { Dim } from "../dim/dim.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
 import type { Axis, NodeId } from "../graph/graph.ts";
+import type { ScalarExpr } from "../scalar/expr.ts";
 import type { Model } from "./model.ts";
 import type { Parameter } from "./parameter.ts";
 
@@ -50,6 +51,10 @@ export interface RoutingNote {
   /** True where which expert a token goes to depends on other tokens (expert choice, soft mixtures). */
   readonly couples: boolean;
   readonly span: Span;
+  /** The router itself: the path of its parts, and where it is made. Absent for routes. */
+  readonly router?: { readonly path: string; readonly span: Span };
+  /** Inside a branch of a route: the tokens (side q) that come here. Absent: all. */
+  readonly rows?: ScalarExpr;
 }
 
 export interface Leaves {

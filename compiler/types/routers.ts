@@ -10,6 +10,7 @@ import { GraphBuilder, originAt } from "../graph/builder.ts";
 import type { Axis, NodeId } from "../graph/graph.ts";
 import type { InferFailure } from "../graph/builder.ts";
 import { Make } from "../graph/make.ts";
+import { and, type ScalarExpr } from "../scalar/expr.ts";
 import { checkingLeaves } from "./alone.ts";
 import { lossesOf } from "./balance.ts";
 import { newScope } from "./calls.ts";
@@ -20,6 +21,7 @@ import type { Choice, Dispatch } from "./group_scope.ts";
 import { bindInput, makeParts, partsOf } from "./layers.ts";
 import type { RoutingNote } from "./network.ts";
 import { noteRouting } from "./routing_notes.ts";
+import { scopesOf } from "./stacks.ts";
 import { refuse } from "./tensors.ts";
 import type { Env, LayerInstance, RouterInstance, Scope, Value } from "./values.ts";
 import { describe, poison, tensor } from "./values.ts";
@@ -39,7 +41,7 @@ export function makeRouter(cx: Context, decl: RouterDecl, home: Scope, args: rea
   return cx.within(`router \`${name}\``, at, () => {
     const experts = expertsOf(cx, decl, parts, at, env.making?.experts ?? []);
     if (!experts) return poison;
-    const form: RouterInstance = { kind: "router", decl, path: parts.path, parts, losses, experts: { kind: "axis", name: experts.name, size: experts.size, span: decl.name.span } };
+    const form: RouterInstance = { kind: "router", decl, path: parts.path, parts, losses, experts: { kind: "axis", name: experts.name, size: experts.size, span: decl.name.span }, span: at };
     return { kind: "route", form, span: at };
   });
 }
@@ -150,7 +152,7 @@ export function dispatch(cx: Context, router: RouterInstance, x: NodeId, path: s
   answers(run, router).set(keyOf(cx, x), choice);
   let out: Dispatch | undefined;
   cx.emit({ ...env, path, inForward: true }, at, (make) => {
-    noteRouting(cx, noteOf(make, router, { choice, losses: asked ? [] : chosen.losses }, path, at, asked !== undefined));
+    noteRouting(cx, noteOf(cx, make, router, { choice, losses: asked ? [] : chosen.losses }, path, at, asked !== undefined));
     out = choice.dispatch(x);
     return poison;
   }, (f: InferFailure) => refuse(cx, f, at, [at]));
@@ -170,12 +172,13 @@ function askedBefore(cx: Context, run: Run, router: RouterInstance, x: NodeId): 
   return choice && { choice, losses: [] };
 }
 
-function noteOf(make: Make, router: RouterInstance, { choice, losses }: Chosen, path: string, span: Span, again: boolean): RoutingNote {
+function noteOf(cx: Context, make: Make, router: RouterInstance, { choice, losses }: Chosen, path: string, span: Span, again: boolean): RoutingNote {
   const { experts, weights, scores, capacity, bias } = choice;
+  const rows = scopesOf(cx).flatMap((s) => s.rows ?? []).reduce<ScalarExpr | undefined>((a, b) => (a ? and(a, b) : b), undefined);
   return {
     path, route: router.decl.name.text, dispatch: choice.how, learned: choice.how !== "pick", experts: dimValue(experts.size) ?? 1, choices: choice.choices, branches: [],
     expert: choice.expert, offset: choice.grouping.offset, wanted: somewhere(make, choice.wantedOffset, experts.size),
     ...(weights === undefined ? {} : { weights }), ...(scores === undefined ? {} : { scores }), ...(capacity === undefined ? {} : { capacity }),
-    losses, ...(bias && !again ? { bias: { parameter: bias.parameter, rate: bias.rate } } : {}), couples: choice.couples, span,
+    losses, ...(bias && !again ? { bias: { parameter: bias.parameter, rate: bias.rate } } : {}), couples: choice.couples, span, router: { path: router.path, span: router.span }, ...(rows ? { rows } : {}),
   };
 }

@@ -91,6 +91,8 @@ export interface RouterInstance {
   readonly losses: readonly Expr[];
   /** The axis that counts experts; weights of routed layers lead with it. */
   readonly experts: AxisValue;
+  /** Where it is made. */
+  readonly span: Span;
 }
 /** What `choose` of a router gives. */
 export interface ChoiceValue { readonly kind: "choice"; readonly choice: Choice }
