@@ -17,7 +17,7 @@ export interface SummedDot {
   readonly names: Readonly<Record<string, string>>;
 }
 
-export type UnitKind = "map" | "reduce" | "partial" | "product" | "attend" | "attend_dq" | "attend_dkv" | "attend_dtable" | "ce" | "group_by" | "top" | "grouped_sum" | "scatter" | "update" | "copy";
+export type UnitKind = "map" | "reduce" | "partial" | "product" | "attend" | "attend_dq" | "attend_dkv" | "attend_dtable" | "ce" | "group_by" | "top" | "grouped_sum" | "update" | "copy";
 
 export interface Unit {
   readonly kind: UnitKind;
@@ -91,7 +91,7 @@ function anchorKind(graph: Graph, n: Node): UnitKind | undefined {
     case "group_order": case "group_place": case "group_offset": return "group_by";
     case "top": return "top";
     case "grouped_sum": return "grouped_sum";
-    case "scatter_add": return "scatter";
+    case "scatter_add": throw new Error("scatter_add has no kernel: the pass `sums` comes first");
     default: return undefined;
   }
 }
@@ -182,7 +182,7 @@ export function analyse(graph: Graph): Analysis {
       if (kind === undefined) return ((views.has(node(u).op) && !roots.has(u)) || isWidening(node(u))) ? readByAnchor(u) : false;
       if (kind === "reduce" || kind === "partial" || kind === "update") return false;
       // Sums by class read every value once, wherever it is.
-      return (kind !== "scatter" && kind !== "grouped_sum") || node(u).args[0] !== id;
+      return kind !== "grouped_sum" || node(u).args[0] !== id;
     });
   for (const n of graph.nodes) {
     if (!live.has(n.id)) continue;

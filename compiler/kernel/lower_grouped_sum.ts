@@ -1,6 +1,6 @@
-// In: a sum of rows by class (grouped_sum; scatter_add, whose rows are grouped here first). Out: one dispatch in which each class
-// adds its rows in the order of their slots: deterministic, without atomics, its work that of the rows and of the classes.
-// Columns are shared by invocations; on GPUs slices of a workgroup take a class's rows in turn and add up at the end.
+// In: a sum of rows by class, in an order that a group-by made. Out: one dispatch in which each class adds its rows in the order of
+// their slots: deterministic, without atomics, its work that of the rows and of the classes. Columns are shared by invocations; on
+// GPUs slices of a workgroup take a class's rows in turn and add up at the end.
 
 import type { Axis, Node, NodeId, NodeOf } from "../graph/graph.ts";
 import type { ScalarExpr } from "../scalar/expr.ts";
@@ -12,7 +12,7 @@ import { constant } from "./evaluate.ts";
 import type { Storage } from "./evaluate.ts";
 import type { Group } from "./group.ts";
 import type { ProgramStep } from "./kernel.ts";
-import type { GroupShared, Grouped } from "./lower_group_by.ts";
+import type { Grouped } from "./lower_group_by.ts";
 import { loadAt } from "./lower_group_by.ts";
 import type { Lowering } from "./lowering.ts";
 import { ceilBy, dispatchOf, groupEvaluator, groupRange, guarded, isMultiple } from "./lowering.ts";
@@ -42,16 +42,6 @@ export function lowerGroupedSum(low: Lowering, g: Group): ProgramStep[] {
     grouped: { rows: rows.map((n) => spaceAxis(axes.find((a: Axis) => a.name === n) as Axis)), order: stored(order), offset: stored(offset) },
     value, classes: spaceAxis(classes), rest: axes.filter((a) => !rows.includes(a.name)).map(spaceAxis),
   })];
-}
-
-/** scatter_add: its rows are the points of the index. */
-export function lowerScatter(low: Lowering, g: Group, shared: GroupShared): ProgramStep[] {
-  const node = g.members[0]?.work.node as NodeOf<"scatter_add">;
-  const [value, index] = node.args as [NodeId, NodeId];
-  const classes = spaceAxis(node.attrs.axis);
-  const rows = (low.analysis.graph.nodes[index] as Node).type.axes.map(spaceAxis);
-  const { grouped, steps } = shared.make(low, g, { name: `rows.${index}.by.${exprKey(classes.size)}`, rows, classes: classes.size, of: (ev, b, at) => ev.value(b, index, at) }, index);
-  return [...steps, sumStep(low, g, { grouped, value, classes, rest: node.type.axes.filter((a: Axis) => a.name !== classes.name).map(spaceAxis) })];
 }
 
 function sumStep(low: Lowering, g: Group, spec: SumSpec): ProgramStep {

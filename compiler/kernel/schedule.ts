@@ -17,7 +17,7 @@ import type { Program, ProgramStep, ProgramTensor, Target } from "./kernel.ts";
 import { AttendShared, lowerAttend } from "./lower_attend.ts";
 import { lowerCrossEntropy } from "./lower_ce.ts";
 import { GroupShared, lowerGroupBy } from "./lower_group_by.ts";
-import { lowerGroupedSum, lowerScatter } from "./lower_grouped_sum.ts";
+import { lowerGroupedSum } from "./lower_grouped_sum.ts";
 import { lowerMap } from "./lower_map.ts";
 import { lowerProduct } from "./lower_product.ts";
 import { lowerPartial, lowerRow } from "./lower_row.ts";
@@ -102,10 +102,9 @@ function lowerGroup(low: Lowering, g: Group, shared: Shared): ProgramStep[] {
     case "product": return lowerProduct(low, g);
     case "attend": case "attend_dq": case "attend_dkv": case "attend_dtable": return lowerAttend(low, g, shared.attends);
     case "ce": return lowerCrossEntropy(low, g, shared.groups);
-    case "group_by": return lowerGroupBy(low, g);
+    case "group_by": return lowerGroupBy(low, g, shared.groups);
     case "top": return lowerTop(low, g);
     case "grouped_sum": return lowerGroupedSum(low, g);
-    case "scatter": return lowerScatter(low, g, shared.groups);
   }
 }
 

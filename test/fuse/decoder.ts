@@ -6,6 +6,7 @@ import { dimConst, dimVar } from "../../compiler/dim/dim.ts";
 import { GraphBuilder, originAt } from "../../compiler/graph/builder.ts";
 import type { Axis, Graph, NodeId } from "../../compiler/graph/graph.ts";
 import { Make } from "../../compiler/graph/make.ts";
+import { sumByClass } from "../../compiler/graph/sum_by_class.ts";
 import { attr, binary } from "../../compiler/scalar/expr.ts";
 
 export interface DecoderSizes {
@@ -82,5 +83,5 @@ export function decoder(sizes: DecoderSizes, mode: "logits" | "train"): Graph {
   builder.output("loss", loss);
   const grads = gradients(builder, loss, params.map((p) => p.node));
   params.forEach((p, i) => builder.output(`grads/${p.path}`, grads[i] as NodeId, `grads/${p.path}`));
-  return builder.finish();
+  return sumByClass(builder.finish());
 }

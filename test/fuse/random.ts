@@ -6,6 +6,7 @@ import { dimConst } from "../../compiler/dim/dim.ts";
 import { GraphBuilder, InferFailure, originAt } from "../../compiler/graph/builder.ts";
 import type { Graph, NodeId } from "../../compiler/graph/graph.ts";
 import { Make } from "../../compiler/graph/make.ts";
+import { sumByClass } from "../../compiler/graph/sum_by_class.ts";
 import { product, shapeOf } from "../../compiler/graph/value.ts";
 import { ax, F, I, spread } from "../graph/cases.ts";
 
@@ -72,7 +73,7 @@ export function randomGraph(steps: readonly Step[], into: boolean, grads = false
       gradients(builder, loss, [x, w]).forEach((g, i) => builder.output(`g${i}`, g));
     }
   }
-  const graph = builder.finish();
+  const graph = sumByClass(builder.finish());
   const inputs: Record<string, number[]> = {};
   const state: Record<string, number[]> = { c: spread(24, 9) };
   for (const n of graph.nodes) {

@@ -7,6 +7,7 @@ import { GraphBuilder, originAt } from "../../compiler/graph/builder.ts";
 import type { Axis, Graph, NodeId, TensorType } from "../../compiler/graph/graph.ts";
 import { Make } from "../../compiler/graph/make.ts";
 import { interpret } from "../../compiler/graph/interpret.ts";
+import { sumByClass } from "../../compiler/graph/sum_by_class.ts";
 import { product, shapeOf } from "../../compiler/graph/value.ts";
 import { templates } from "../../compiler/kernel/all_templates.ts";
 import { unprovenAccesses, unprovenText } from "../../compiler/kernel/bounds.ts";
@@ -30,7 +31,7 @@ function build(make: Build): Graph {
   const builder = new GraphBuilder("rows");
   const m = new Make(builder, originAt("rows"));
   make(m, (name, type) => m.input(name, type));
-  return builder.finish();
+  return sumByClass(builder.finish());
 }
 
 /** Checked, proven and compiled. */
