@@ -133,7 +133,14 @@ export class GroupShared {
 }
 
 /** The ops group_order, group_place and group_offset of one class tensor. */
-export function lowerGroupBy(low: Lowering, g: Group): ProgramStep[] {
+export function lowerGroupBy(low: Lowering, g: Group, shared: GroupShared): ProgramStep[] {
+  const steps = groupOps(low, g);
+  if (g.after.size > 0 || ![...g.reads].every((id) => isLeaf(low.analysis.graph.nodes[id] as Node))) return steps;
+  shared.first.push(...steps);
+  return [];
+}
+
+function groupOps(low: Lowering, g: Group): ProgramStep[] {
   const node = g.members[0]?.work.node as Node;
   const attrs = node.attrs as GroupAttrs;
   const [cls] = node.args as [NodeId];
