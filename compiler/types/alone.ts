@@ -5,34 +5,19 @@
 import { didYouMean } from "../../grammar/suggest.ts";
 import type { Span } from "../../grammar/source.ts";
 import type { Decl, FnDecl, LayerDecl, Param, ProcessDecl, TokenizerDecl } from "../ast/nodes.ts";
-import { dimText, dimVar } from "../dim/dim.ts";
+import { dimVar } from "../dim/dim.ts";
 import { GraphBuilder, originAt } from "../graph/builder.ts";
 import * as S from "../scalar/expr.ts";
 import { coerce, newScope, wantedOf } from "./calls.ts";
+import { checkingLeaves } from "./checking_leaves.ts";
 import type { Context } from "./context.ts";
 import { newRun, nothingMade } from "./context.ts";
 import { maskBody, scoreBody } from "./functions.ts";
 import { applyMethod, layerAlone } from "./layers.ts";
-import type { Leaves } from "./network.ts";
 import { routerAlone } from "./routers.ts";
 import { bind, paramKinds } from "./scope.ts";
 import type { Scope, Value } from "./values.ts";
 import { boolean, float, int, poison, someStream, tensor } from "./values.ts";
-
-const TOKENS = { name: "t", size: dimVar("t") };
-
-/** Leaves of a graph that only exists to be checked. */
-export function checkingLeaves(builder: GraphBuilder): Leaves {
-  const origin = originAt("token");
-  let draws = 0;
-  return {
-    attribute: (side, name, tokens) =>
-      builder.add("input", [], { name: `${dimText(tokens) === "t" ? "" : `${dimText(tokens)}.`}${side}.${name}`, type: { dtype: "i32", axes: [{ name: side === "query" ? "t" : "s", size: tokens }] } }, origin),
-    level: (process, tokens) => builder.add("input", [], { name: `level.${process}.${dimText(tokens)}`, type: { dtype: "f32", axes: [{ name: "t", size: tokens }] } }, origin),
-    // Noise is drawn in training, where the weights that say how much of it get their gradients.
-    normal: (axes) => builder.add("input", [], { name: `noise.${draws++}`, type: { dtype: "f32", axes } }, origin),
-  };
-}
 
 export function checkAlone(cx: Context, d: Decl, home: Scope): void {
   const before = cx.bag.size;

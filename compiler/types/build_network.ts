@@ -8,7 +8,7 @@ import { dimEqual, dimText, dimValue, dimVar } from "../dim/dim.ts";
 import { GraphBuilder, originAt } from "../graph/builder.ts";
 import type { Axis, Node, NodeId, NodeOf } from "../graph/graph.ts";
 import { firstTableOf } from "../graph/infer_attend.ts";
-import { checkingLeaves } from "./alone.ts";
+import { checkingLeaves } from "./checking_leaves.ts";
 import { coerce } from "./calls.ts";
 import type { Context } from "./context.ts";
 import { flowOf, routedOf } from "./flow.ts";

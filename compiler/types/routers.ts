@@ -11,7 +11,7 @@ import type { Axis, NodeId } from "../graph/graph.ts";
 import type { InferFailure } from "../graph/builder.ts";
 import { Make } from "../graph/make.ts";
 import { and, type ScalarExpr } from "../scalar/expr.ts";
-import { checkingLeaves } from "./alone.ts";
+import { checkingLeaves } from "./checking_leaves.ts";
 import { lossesOf } from "./balance.ts";
 import { newScope } from "./calls.ts";
 import { somewhere } from "./choices.ts";

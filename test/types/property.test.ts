@@ -6,7 +6,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { dimVar } from "../../compiler/dim/dim.ts";
 import { GraphBuilder } from "../../compiler/graph/builder.ts";
-import { checkingLeaves } from "../../compiler/types/alone.ts";
+import { checkingLeaves } from "../../compiler/types/checking_leaves.ts";
 import { elaborateNetwork } from "../../compiler/types/elaborate_network.ts";
 import { check, root } from "./loader.ts";
 

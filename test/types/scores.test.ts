@@ -6,7 +6,7 @@ import type { NodeOf } from "../../compiler/graph/graph.ts";
 import { elaborateNetwork } from "../../compiler/types/elaborate_network.ts";
 import type { Model } from "../../compiler/types/model.ts";
 import { exprText, printExpr } from "../../compiler/scalar/print.ts";
-import { checkingLeaves } from "../../compiler/types/alone.ts";
+import { checkingLeaves } from "../../compiler/types/checking_leaves.ts";
 import { ax, I } from "../graph/cases.ts";
 import { check, lines } from "./loader.ts";
 
