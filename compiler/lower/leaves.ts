@@ -90,16 +90,17 @@ export class ModelLeaves {
     };
   }
 
-  /** x[batch, t, d]: every token embedded by its stream; padding (stream -1) is zero. `features` overrides a stream's input. */
-  embed(network: Network, features: (stream: Stream) => NodeId): NodeId {
+  /** x[batch, t, d]: every token embedded by its stream; padding (stream -1) is zero. `features` overrides a stream's input; those of `alone` embed their own tokens and no others. */
+  embed(network: Network, features: (stream: Stream) => NodeId, alone: (stream: Stream) => boolean = () => false): NodeId {
     const { ops } = this;
     let x: NodeId | undefined;
     for (const s of this.model.streams) {
       if (s.beside) continue;
       const o = new OpsOn(this.builder, { spans: [s.span], path: `embed.${s.name}`, via: [] });
       const input = s.kind === "continuous" ? features(s) : this.token("id");
-      const e = network.embed(s.name, input);
-      x = o.select(o.num("eq", this.token("stream"), s.id), e, x ?? o.zero(e));
+      const here = o.num("eq", this.token("stream"), s.id);
+      const e = network.embed(s.name, input, alone(s) ? onlyWhere(o, here) : undefined);
+      x = o.select(here, e, x ?? o.zero(e));
     }
     return x ?? ops.const(0);
   }
@@ -116,6 +117,9 @@ export class ModelLeaves {
 
 /** The row of tokens of a stream beside the sequence; layers know it as `t` too. */
 const rowOf = (beside: Stream | undefined): Axis => (beside ? axis("t", dimVar(besideLength(beside.name))) : TOKENS);
+
+/** The one class of tokens where `wanted` is true. */
+export const onlyWhere = (o: OpsOn, wanted: NodeId): NodeId => o.select(wanted, o.const(0, "i32"), o.const(-1, "i32"));
 
 /** noisy = a * clean + b * noise and what the network must say of it, by the process's formulas (runtime/generate/process.ts). */
 export function corrupt(o: OpsOn, process: Process, clean: NodeId, noise: NodeId, level: NodeId): { noisy: NodeId; target: NodeId } {

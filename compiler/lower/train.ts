@@ -1,22 +1,28 @@
 // Model -> the `loss` and `grad` graphs. In: a checked Model. Out: one graph that embeds, corrupts, runs the body, takes every
 // loss term, those of routers too, and, for `grad`, appends the gradients of all parameters that are not frozen.
 // Both are programs of training: capacity and noise are in force in `loss` too, so that it says what `grad` goes down on.
+// Where a stream is wide, its embed and its head are applied to the tokens that need them and to no others.
 // Weights of tokens arrive normalised, so a loss is a plain weighted sum and a term of no token is zero.
 
 import { gradients } from "../autodiff/backward.ts";
+import { dimValue } from "../dim/dim.ts";
 import { GraphBuilder } from "../graph/builder.ts";
 import type { Graph, NodeId } from "../graph/graph.ts";
 import type { ScalarExpr } from "../scalar/expr.ts";
 import { elaborateNetwork } from "../types/elaborate_network.ts";
-import type { LossTerm, Model, Process } from "../types/model.ts";
+import type { LossTerm, Model, Process, Stream } from "../types/model.ts";
 import type { Network, RoutingNote } from "../types/network.ts";
-import { BATCH, corrupt, ModelLeaves, TOKENS } from "./leaves.ts";
+import { BATCH, corrupt, ModelLeaves, onlyWhere, TOKENS } from "./leaves.ts";
 import { OpsOn } from "./ops_on.ts";
 import { balanceOutputs, routerLosses, routingOutput } from "./routers.ts";
 
-export function lowerTraining(model: Model, name: "loss" | "grad"): Graph {
+/** Numbers of a stream's matrix from which sorting tokens costs less than it saves (docs/decisions/0007-embeds-and-heads-by-stream.md). */
+export const WIDE = 2 ** 16;
+
+/** `wide` is for tests. */
+export function lowerTraining(model: Model, name: "loss" | "grad", wide = WIDE): Graph {
   const builder = new GraphBuilder(name);
-  const { leaves, network, loss } = applied(model, builder);
+  const { leaves, network, loss } = applied(model, builder, wide);
   const notes = network.routings();
   routingOutput(builder, notes);
   if (name === "grad") {
@@ -27,16 +33,18 @@ export function lowerTraining(model: Model, name: "loss" | "grad"): Graph {
 }
 
 /** What the training programs of a model route, in the order in which they say it. */
-export const routingsOf = (model: Model): readonly RoutingNote[] => applied(model, new GraphBuilder("routings")).network.routings();
+export const routingsOf = (model: Model): readonly RoutingNote[] => applied(model, new GraphBuilder("routings"), WIDE).network.routings();
 
 /** The network under its losses; each term and their sum are outputs. */
-function applied(model: Model, builder: GraphBuilder): { leaves: ModelLeaves; network: Network; loss: NodeId } {
+function applied(model: Model, builder: GraphBuilder, wide: number): { leaves: ModelLeaves; network: Network; loss: NodeId } {
   const leaves = new ModelLeaves(model, builder);
   const network = elaborateNetwork(model, builder, leaves.leaves(undefined, true));
-  const { h, corrupted } = bodyOf(leaves, network);
+  const alone = (s: Stream): boolean => (dimValue(s.axis.size) ?? 0) * (dimValue(model.network.width.size) ?? 0) >= wide;
+  const { h, corrupted } = bodyOf(leaves, network, (s) => s.kind === "continuous" && alone(s));
+  const head: Head = (stream, weight, o) => network.head(stream, h, model.streams.some((s) => s.name === stream && alone(s)) ? onlyWhere(o, o.num("ne", weight, 0)) : undefined);
   const terms = model.losses.map((term) => {
     const o = new OpsOn(builder, { spans: [term.span], path: `loss.${term.name}`, via: [] });
-    const value = term.kind === "next_token" ? nextToken(leaves, network, term, h, o) : denoise(leaves, network, model.processes, term, h, corrupted, o);
+    const value = term.kind === "next_token" ? nextToken(leaves, head, term, h, o) : denoise(leaves, head, model.processes, term, corrupted, o);
     builder.output(`loss.${term.name}`, value);
     return o.bin("mul", value, stepWeight(o, term.weight, () => leaves.step()));
   });
@@ -47,7 +55,7 @@ function applied(model: Model, builder: GraphBuilder): { leaves: ModelLeaves; ne
 }
 
 /** What the body says of every token of a batch whose predicted numbers are noised, and how they were. */
-export function bodyOf(leaves: ModelLeaves, network: Network): { h: NodeId; corrupted: ReadonlyMap<string, { noisy: NodeId; target: NodeId }> } {
+export function bodyOf(leaves: ModelLeaves, network: Network, alone?: (stream: Stream) => boolean): { h: NodeId; corrupted: ReadonlyMap<string, { noisy: NodeId; target: NodeId }> } {
   const { model, builder } = leaves;
   const corrupted = new Map<string, { noisy: NodeId; target: NodeId }>();
   model.processes.forEach((process, index) => {
@@ -58,7 +66,7 @@ export function bodyOf(leaves: ModelLeaves, network: Network): { h: NodeId; corr
     const noise = o.add("random", [leaves.seed(), leaves.step()], { kind: "normal", stream: index + 1, axes });
     corrupted.set(stream.name, corrupt(o, process, leaves.clean(stream), noise, leaves.level(process.name)));
   });
-  const x = leaves.embed(network, (s) => corrupted.get(s.name)?.noisy ?? leaves.clean(s));
+  const x = leaves.embed(network, (s) => corrupted.get(s.name)?.noisy ?? leaves.clean(s), alone);
   return { h: network.body(x, leaves.beside(network)), corrupted };
 }
 
@@ -76,7 +84,10 @@ function appendGradients(model: Model, leaves: ModelLeaves, loss: NodeId): void 
   });
 }
 
-function nextToken(leaves: ModelLeaves, network: Network, term: LossTerm, h: NodeId, o: OpsOn): NodeId {
+/** What a stream's head says of the tokens whose weight is not 0. */
+type Head = (stream: string, weight: NodeId, o: OpsOn) => NodeId;
+
+function nextToken(leaves: ModelLeaves, head: Head, term: LossTerm, h: NodeId, o: OpsOn): NodeId {
   const { model, builder } = leaves;
   const target = leaves.input(`${term.name}.target`, "i32", [BATCH, TOKENS]);
   const weight = leaves.input(`${term.name}.weight`, "f32", [BATCH, TOKENS]);
@@ -86,7 +97,7 @@ function nextToken(leaves: ModelLeaves, network: Network, term: LossTerm, h: Nod
     const w = leaves.parameter(parameter);
     return o.sum(o.add("linear_ce", [h, w, target, weight], { from: plain.from, vocab: plain.vocab }), ["batch", "t"]);
   }
-  const logits = network.head(term.stream, h);
+  const logits = head(term.stream, weight, o);
   const vocab = model.streams.find((s) => s.name === term.stream)?.axis;
   const axis = builder.type(logits).axes.find((a) => a.name === vocab?.name);
   if (!axis) throw new Error(`head of ${term.stream} has no vocabulary axis`);
@@ -97,12 +108,12 @@ function nextToken(leaves: ModelLeaves, network: Network, term: LossTerm, h: Nod
   return o.sum(o.bin("mul", o.bin("sub", lse, picked), weight), ["batch", "t"]);
 }
 
-function denoise(leaves: ModelLeaves, network: Network, processes: readonly Process[], term: LossTerm, h: NodeId, corrupted: ReadonlyMap<string, { target: NodeId }>, o: OpsOn): NodeId {
+function denoise(leaves: ModelLeaves, head: Head, processes: readonly Process[], term: LossTerm, corrupted: ReadonlyMap<string, { target: NodeId }>, o: OpsOn): NodeId {
   const stream = leaves.model.streams.find((s) => s.name === term.stream);
   const target = corrupted.get(term.stream)?.target;
   if (!stream || target === undefined || !processes.some((p) => p.stream === term.stream)) throw new Error(`denoise(${term.stream}) without a process`);
   const weight = leaves.input(`${term.name}.weight`, "f32", [BATCH, TOKENS]);
-  const diff = o.bin("sub", network.head(term.stream, h), target);
+  const diff = o.bin("sub", head(term.stream, weight, o), target);
   const each = o.sum(o.bin("mul", diff, diff), [stream.axis.name]);
   return o.sum(o.bin("mul", each, weight), ["batch", "t"]);
 }
