@@ -10,7 +10,7 @@ import { pieces } from "./analysis.ts";
 import type { KernelParts, Point, SpaceAxis } from "./body.ts";
 import { Body } from "./body.ts";
 import type { Boundary, Storage } from "./evaluate.ts";
-import { Evaluator } from "./evaluate.ts";
+import { Evaluator, storageType } from "./evaluate.ts";
 import type { Group, Member } from "./group.ts";
 import type { Kernel, ProgramStep, Target } from "./kernel.ts";
 import { lengthsOf } from "./sizes.ts";
@@ -58,7 +58,7 @@ export function groupEvaluator(low: Lowering, g: Group, parts: KernelParts, boun
       const op = a.graph.nodes[id]?.op === "amax" ? "max" : "add";
       const sum = root.var(op === "add" ? zeroOf(s) : lowest(s.dtype), "whole");
       root.loop(i32(0), i32(pieces), 1, (body, p) => {
-        const operand = parts.operand(s.tensor, "f32", s.axes.reduce((n, x) => mul(n, x.size), i32(1) as ScalarExpr), "read");
+        const operand = parts.operand(s.tensor, storageType(s.dtype), s.axes.reduce((n, x) => mul(n, x.size), i32(1) as ScalarExpr), "read");
         const index = s.axes.reduce<ScalarExpr>((n, x) => add(mul(n, x.size), x.name === piece ? p : (at[x.name] as ScalarExpr)), i32(0));
         body.assign(sum, binary(op, sum, body.load(operand, index)));
       });
