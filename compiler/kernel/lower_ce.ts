@@ -79,16 +79,13 @@ export function lowerCrossEntropy(low: Lowering, g: Group, shared: GroupShared):
     m && ((b, p, value) => { for (const to of low.stores(m)) ev.store(b, to, inside(ev, b, p), value); });
 
   kernel("logits product", [loss ?? dx ?? dw], (parts, ev) => low.templates.product(parts, {
-    batch: [], ...overLive(ev), n: [vocab],
+    batch: [], ...overLive(ev), leaveNowhere: true, n: [vocab],
     terms: [{
       k: [k(from)], a: at(ev, x, { [attrs.from]: `k:${attrs.from}` }),
       b: (b, p) => ev.value(b, w, { [attrs.from]: coordinate(p, `k:${attrs.from}`), [attrs.vocab]: coordinate(p, attrs.vocab) }),
       aContiguous: `k:${attrs.from}`, bContiguous: last(low, w) === attrs.vocab ? attrs.vocab : `k:${attrs.from}`,
     }],
-    sink: (b, p, value) => {
-      if (liveCount) b.if(lt(coordinate(p, row), liveCount(ev)(b)), (body) => ev.store(body, logits, p, value));
-      else ev.store(b, logits, p, value);
-    },
+    sink: (b, p, value) => ev.store(b, logits, p, value),
   }, low.target));
 
   kernel("cross-entropy rows", [loss, dx, dw], (parts, ev) => {

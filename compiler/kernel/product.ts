@@ -3,7 +3,7 @@
 // by shared tiles (product_tiles.ts). Refuses nothing: several axes merge, run-time sizes clamp loads and guard stores.
 
 import type { ScalarExpr } from "../scalar/expr.ts";
-import { add, builtin, f32, i32, lt, mul } from "../scalar/expr.ts";
+import { add, and, builtin, f32, i32, lt, mul } from "../scalar/expr.ts";
 import type { KernelParts, Point, SpaceAxis } from "./body.ts";
 import { Body, spaceSize } from "./body.ts";
 import type { Target } from "./kernel.ts";
@@ -76,9 +76,10 @@ export function productRegisters(parts: KernelParts, spec: ProductSpec, tile: Re
     const cls = classOfTile(some, classes, spec.m, tile.rows, y);
     const { first, end } = pointsOfTile(some, classes, spec.m, tile.rows, y, cls);
     // Tiles past the last row of their class have nothing to do.
-    some.if(lt(first, end), (inside) => registerTile(inside, spec, tile, {
+    const somewhere = lt(cls, classes.classes.size);
+    some.if(spec.leaveNowhere ? and(somewhere, lt(first, end)) : lt(first, end), (inside) => registerTile(inside, spec, tile, {
       rows: { size: end, point: (body, i) => slotPoint(body, classes, spec.m, i) }, first, fit: false,
-      around: { ...batch, ...classPoint(classes, cls) }, contracted: lt(cls, classes.classes.size),
+      around: { ...batch, ...classPoint(classes, cls) }, ...(spec.leaveNowhere ? {} : { contracted: somewhere }),
     }));
   });
   return {

@@ -3,7 +3,7 @@
 // workgroup, which add up at the end (no second dispatch, no atomics: the order of additions is fixed).
 
 import type { ScalarExpr } from "../scalar/expr.ts";
-import { add, binary, builtin, div, f32, i32, lt, mod, mul, select, sub } from "../scalar/expr.ts";
+import { add, and, binary, builtin, div, f32, i32, lt, mod, mul, select, sub } from "../scalar/expr.ts";
 import type { KernelParts, Point } from "./body.ts";
 import { Body, spaceSize } from "./body.ts";
 import type { Target } from "./kernel.ts";
@@ -97,14 +97,15 @@ export function productWorkgroups(parts: KernelParts, spec: ProductSpec, tile: W
     some.if(binary("eq", lane, i32(0)), (one) => {
       const cls = classOfTile(one, classes, spec.m, tile.rows, y);
       const { first, end } = pointsOfTile(one, classes, spec.m, tile.rows, y, cls);
-      one.astore(found, i32(0), select(lt(first, end), cls, none));
+      const wanted = spec.leaveNowhere ? and(lt(cls, classes.classes.size), lt(first, end)) : lt(first, end);
+      one.astore(found, i32(0), select(wanted, cls, none));
     });
     const cls = some.aload(found, i32(0), true);
     some.if(lt(cls, none), (inside) => {
       const { first, end } = pointsOfTile(inside, classes, spec.m, tile.rows, y, cls);
       workgroupTile(inside, spec, lanes, {
         rows: { size: end, point: (body, i) => slotPoint(body, classes, spec.m, i) }, first, end,
-        around: { ...batch, ...classPoint(classes, cls) }, contracted: lt(cls, classes.classes.size),
+        around: { ...batch, ...classPoint(classes, cls) }, ...(spec.leaveNowhere ? {} : { contracted: lt(cls, classes.classes.size) }),
       });
     });
   });

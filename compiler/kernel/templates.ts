@@ -34,6 +34,8 @@ export interface ProductSpec {
   readonly sink: (b: Body, at: Point, value: ScalarExpr, ...more: readonly ScalarExpr[]) => void;
   /** The rows of the output are these times `m`, and `b` is also given the class of the row. Rows in no class get 0. */
   readonly rows?: RowClasses;
+  /** Rows in no class are not handed to the sink. */
+  readonly leaveNowhere?: boolean;
   /** The contraction runs over the rows of a class, then over `k`; the class is among the batch. */
   readonly sum?: RowClasses;
 }
