@@ -61,20 +61,28 @@ export function freeName(wish: string, taken: readonly string[]): string {
   return name;
 }
 
-/** The axes of which every point is a row: those of the router's input without its features, and those of an enclosing expert's rows. */
-export function rowAxes(cx: Context, c: Choosing): Axis[] {
-  const own = axesOf(cx, c.input).filter((a) => !c.features.includes(a.name));
+/** The document of each token, -1 for padding. */
+function documents(cx: Context): NodeId | undefined {
+  cx.made.reads.add("doc");
+  return cx.run?.leaves.attribute("query", "doc", cx.run.tokens);
+}
+
+/**
+ * The axes of which every point is a row: those of the tokens, those of an enclosing expert's rows, and those of the router's input that it
+ * does not list and that `said`, its scores, have too.
+ */
+export function rowAxes(cx: Context, c: Choosing, said: NodeId): Axis[] {
+  const doc = documents(cx);
+  const tokens = doc === undefined ? [] : axesOf(cx, doc).map((a) => a.name);
+  const own = axesOf(cx, c.input).filter((a) => !c.features.includes(a.name) && (tokens.includes(a.name) || axesOf(cx, said).some((x) => x.name === a.name)));
   const outer = cx.group ? axesOf(cx, cx.group.expert).filter((a) => !own.some((x) => x.name === a.name)) : [];
   return [...own, ...outer];
 }
 
 /** bool over the rows: padding and tokens outside the branch around are nowhere. */
 export function liveRows(cx: Context, make: Make, rows: readonly Axis[]): NodeId {
-  const run = cx.run;
-  if (!run) return make.const(1, "bool");
-  cx.made.reads.add("doc");
   const zero = make.const(0, "i32");
-  let live = make.le(zero, run.leaves.attribute("query", "doc", run.tokens));
+  let live = make.le(zero, documents(cx) ?? zero);
   if (cx.group) live = make.and(live, make.le(zero, cx.group.expert));
   return make.expand(live, { dtype: "bool", axes: rows });
 }
@@ -159,7 +167,7 @@ function runTop(call: BuiltinCall): Value {
   const renormalise = flagArg(call, "renormalise");
   if (!c || given === undefined || by === undefined || k === undefined || groups === undefined || keep === undefined || best === undefined) return poison;
   if (scale === undefined || capacity === undefined || rate === undefined || renormalise === undefined) return poison;
-  const rows = rowAxes(cx, c);
+  const rows = rowAxes(cx, c, given);
   const experts = expertsOf(call, given, spanOf(call, "scores"), rows);
   if (!experts) return poison;
   const other = by === given ? experts : expertsOf(call, by, spanOf(call, "by"), rows);
@@ -256,7 +264,7 @@ function runPick(call: BuiltinCall): Value {
   const experts = item && bracketAxis(call, item);
   const index = nodeOf(call, "index");
   if (!c || !experts || index === undefined) return poison;
-  const rows = rowAxes(cx, c);
+  const rows = rowAxes(cx, c, index);
   const at = spanOf(call, "index");
   if (cx.run?.builder.type(index).dtype !== "i32") return cx.report("E0219", "`pick` takes the number of an expert, and this is no whole number", at, { help: "`int(…)` leaves the fraction off" });
   const more = axesOf(cx, index).find((a) => !rows.some((r) => r.name === a.name));

@@ -41,7 +41,7 @@ function runExpertChoice(call: BuiltinCall): Value {
   const given = nodeOf(call, "scores");
   const k = numberArg(call, "k", 1, 1, true);
   if (!c || given === undefined || k === undefined) return poison;
-  const rows = rowAxes(cx, c);
+  const rows = rowAxes(cx, c, given);
   const at = spanOf(call, "scores");
   const experts = expertsOf(call, given, at, rows);
   if (!experts) return poison;
@@ -116,7 +116,7 @@ function runSoft(call: BuiltinCall): Value {
   const slots = item && bracketName(call, item);
   const given = nodeOf(call, "logits");
   if (!c || slots === undefined || given === undefined) return poison;
-  const rows = rowAxes(cx, c);
+  const rows = rowAxes(cx, c, given);
   const at = spanOf(call, "logits");
   const slot = axesOf(cx, given).find((a) => a.name === slots);
   if (!slot || rows.some((a) => a.name === slots)) {

@@ -53,7 +53,13 @@ export function routerAlone(cx: Context, decl: RouterDecl, scope: Scope, input: 
   const method = chooseOf(cx, decl, parts, decl.name.span);
   const x = method && input(method);
   if (x?.kind !== "tensor") return;
-  choose(cx, decl, parts, losses, x.node, decl.name.span);
+  choose(cx, decl, parts, losses, ofTokens(cx, x.node), decl.name.span);
+}
+
+/** A declaration alone does not say that its input has tokens: `choose x[d]`. */
+function ofTokens(cx: Context, x: NodeId): NodeId {
+  const b = cx.run?.builder;
+  return !b || b.type(x).axes.some((a) => a.name === "t") ? x : b.add("broadcast", [x], { axis: { name: "t", size: dimVar("t") } }, originAt("token"));
 }
 
 function chooseOf(cx: Context, decl: RouterDecl, parts: LayerInstance, at: Span): MethodMember | undefined {
@@ -96,7 +102,7 @@ function expertsOf(cx: Context, decl: RouterDecl, parts: LayerInstance, at: Span
   }
   try {
     const x = builder.add("input", [], { name: "x", type: { dtype: "f32", axes } }, originAt(parts.path));
-    return choose(cx, decl, parts, [], x, at)?.choice.experts;
+    return choose(cx, decl, parts, [], ofTokens(cx, x), at)?.choice.experts;
   } finally {
     Object.assign(cx, outer);
   }
@@ -141,8 +147,9 @@ function choose(cx: Context, decl: RouterDecl, parts: LayerInstance, losses: rea
 }
 
 /** Sends x to experts, and notes it under the path of the routed layer. Undefined after a report. */
-export function dispatch(cx: Context, router: RouterInstance, x: NodeId, path: string, at: Span, env: Env): Dispatch | undefined {
+export function dispatch(cx: Context, router: RouterInstance, input: NodeId, path: string, at: Span, env: Env): Dispatch | undefined {
   const { run } = cx;
+  const x = cx.alone ? ofTokens(cx, input) : input;
   if (!run) return void cx.report("E0227", "tensors exist only while a layer is applied", at);
   if (cx.broken.has(router.decl) && !cx.alone) return void cx.broke();
   const asked = askedBefore(cx, run, router, x);
