@@ -22,16 +22,21 @@ export function groupedDotVjp(s: Sweep<"grouped_dot">): readonly (NodeId | undef
   ];
 }
 
-export function groupedDwVjp(s: Sweep<"grouped_dw">): readonly (NodeId | undefined)[] {
-  const { m, g } = s;
-  const { rows, classes, first } = s.node.attrs;
-  const [x, dy, order, offset] = [argOf(s, 0), argOf(s, 1), argOf(s, 2), argOf(s, 3)];
-  // Classes that were left out get zeros, so that offsets and matrices count the same ones.
+/** The cotangent of some classes, with zeros for those that were left out: offsets and matrices then count the same ones. */
+function ofAllClasses({ m, g, node }: Sweep<"grouped_dw"> | Sweep<"grouped_sum">, offset: NodeId): NodeId {
+  const { classes, first } = node.attrs;
   const total = dimSub(m.type(offset).axes[0]?.size ?? dimConst(1), dimConst(1));
   const rest = dimSub(total, dimAdd(classes.size, dimConst(first)));
   const zeros = [dimConst(first), rest].map((size): NodeId[] =>
     size.terms.length === 0 ? [] : [zerosLike(m, { dtype: "f32", axes: m.type(g).axes.map((a) => (a.name === classes.name ? { name: a.name, size } : a)) })]);
-  const w = m.concat(classes.name, ...(zeros[0] ?? []), g, ...(zeros[1] ?? []));
+  return m.concat(classes.name, ...(zeros[0] ?? []), g, ...(zeros[1] ?? []));
+}
+
+export function groupedDwVjp(s: Sweep<"grouped_dw">): readonly (NodeId | undefined)[] {
+  const { m } = s;
+  const { rows, classes } = s.node.attrs;
+  const [x, dy, order, offset] = [argOf(s, 0), argOf(s, 1), argOf(s, 2), argOf(s, 3)];
+  const w = ofAllClasses(s, offset);
   const to = (self: NodeId, other: NodeId): NodeId => {
     // A product knows the size of one axis of rows that its operand lacks, not of two.
     const lacking = rows.filter((n) => !m.hasAxis(other, n)).slice(1);
@@ -43,9 +48,9 @@ export function groupedDwVjp(s: Sweep<"grouped_dw">): readonly (NodeId | undefin
 
 /** Every row gets the cotangent of its class: the product with one, over no axis. */
 export function groupedSumVjp(s: Sweep<"grouped_sum">): readonly (NodeId | undefined)[] {
-  const { m, g } = s;
+  const { m } = s;
   const { rows, classes } = s.node.attrs;
   const [value, order, offset] = [argOf(s, 0), argOf(s, 1), argOf(s, 2)];
   const ones = m.broadcast(m.const(1), ...rows.map((n) => m.axis(value, n)));
-  return [m.op("grouped_dot", [ones, g, order, offset], { rows, classes: classes.name, axes: [] })];
+  return [m.op("grouped_dot", [ones, ofAllClasses(s, offset), order, offset], { rows, classes: classes.name, axes: [] })];
 }

@@ -127,7 +127,7 @@ const fields: { readonly [K in OpName]: Fields<OpAttrs[K]> } = {
   gather: { axis: name }, scatter_add: { axis: axisField }, update: { axis: name }, top: { axis: name, choice: axisField },
   group_order: { ...group, slot: name }, group_place: group, group_offset: { ...group, axis: name },
   grouped_dot: { rows: names, classes: name, axes: names }, grouped_dw: { rows: names, classes: axisField, first: number, axes: names },
-  grouped_sum: { rows: names, classes: axisField },
+  grouped_sum: { rows: names, classes: axisField, first: number },
   rope: { axis: name, base: number, inverse: flag },
   attend, attend_lse: attend, attend_dq: attend, attend_dk: attend, attend_dv: attend, attend_dtable: { ...attend, table: number },
   linear_ce: ce, linear_ce_dx: ce, linear_ce_dw: ce,

@@ -93,14 +93,19 @@ export function groupedDot(a: OpAttrs["grouped_dot"], args: Args): Inferred {
   return { dtype: "f32", axes: unique([...rows, ...left, ...right]) };
 }
 
+/** The classes from `first` on are among those that the offsets tell apart. */
+function someClasses(a: { readonly classes: Axis; readonly first: number }, offset: number, args: Args): void {
+  const [all, end] = [classesOf(args, offset), dimAdd(a.classes.size, dimConst(a.first))];
+  const [n, m] = [dimValue(all), dimValue(end)];
+  if (!dimEqual(all, end) && (a.first < 0 || n === undefined || m === undefined || m > n))
+    refuse({ kind: "size", axis: a.classes.name, a: { arg: offset, dim: all }, b: { arg: -1, dim: end }, message: `the classes ${a.first} to ${dimText(end)} are not among ${dimText(all)}` });
+}
+
 export function groupedDw(a: OpAttrs["grouped_dw"], args: Args): Inferred {
   needCount(args, 4);
   for (const i of [0, 1]) needDtype(args, i, "f32");
   const [x, dy] = [at(args, 0), at(args, 1)];
-  const [all, end] = [classesOf(args, 3), dimAdd(a.classes.size, dimConst(a.first))];
-  const [n, m] = [dimValue(all), dimValue(end)];
-  if (!dimEqual(all, end) && (a.first < 0 || n === undefined || m === undefined || m > n))
-    refuse({ kind: "size", axis: a.classes.name, a: { arg: 3, dim: all }, b: { arg: -1, dim: end }, message: `the classes ${a.first} to ${dimText(end)} are not among ${dimText(all)}` });
+  someClasses(a, 3, args);
   distinct(a.axes, a.rows, "the axis");
   rowsOf(a.rows, [0, 1], 2, 0, args);
   for (const n of a.axes) sameSize(n, 0, need(args, 0, n).size, 1, need(args, 1, n).size);
@@ -113,7 +118,7 @@ export function groupedDw(a: OpAttrs["grouped_dw"], args: Args): Inferred {
 export function groupedSum(a: OpAttrs["grouped_sum"], args: Args): Inferred {
   needCount(args, 3);
   const dtype = needDtype(args, 0, "f32", "i32", "u32");
-  sameSize(a.classes.name, -1, a.classes.size, 2, classesOf(args, 2));
+  someClasses(a, 2, args);
   rowsOf(a.rows, [0], 1, 0, args);
   return { dtype, axes: unique([a.classes, ...without(at(args, 0).axes, a.rows)]) };
 }

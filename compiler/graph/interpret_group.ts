@@ -123,21 +123,19 @@ export function groupedDw(node: NodeOf<"grouped_dw">, run: Run): Value {
 }
 
 export function groupedSum(node: NodeOf<"grouped_sum">, run: Run): Value {
-  const { rows, classes } = node.attrs;
+  const { rows, classes, first } = node.attrs;
   const v = arg(run, 0);
   const out = blank(node, run);
   const rowAt = offsetsIn(v, spaceOf(rows, v));
   const rest = restOf(out, [classes.name]);
   const [restV, restOut] = [offsetsIn(v, rest), offsetsIn(out, rest)];
   const step = stridesOf(out, [classes.name])[0] ?? 0;
-  rowsByClass(arg(run, 1), arg(run, 2)).forEach((members, c) => {
+  const members = rowsByClass(arg(run, 1), arg(run, 2));
+  for (let c = 0; c < (spaceOf([classes.name], out).shape[0] ?? 0); c++)
     restOut.forEach((to, n) => {
-      for (const row of members) {
-        const at = c * step + to;
-        out.data[at] = get(out.data, at) + get(v.data, get(rowAt, row) + get(restV, n));
-      }
+      const at = c * step + to;
+      for (const row of members[first + c] ?? []) out.data[at] = get(out.data, at) + get(v.data, get(rowAt, row) + get(restV, n));
     });
-  });
   return out;
 }
 

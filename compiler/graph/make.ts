@@ -159,7 +159,7 @@ export class Make {
   groupedDot = (x: NodeId, w: NodeId, g: Grouping, classes: string, ...axes: readonly string[]): NodeId =>
     this.op("grouped_dot", [x, w, g.order, g.offset], { rows: g.rows, classes, axes });
   groupedSum = (value: NodeId, g: Grouping, classes: string): NodeId =>
-    this.op("grouped_sum", [value, g.order, g.offset], { rows: g.rows, classes: { name: classes, size: g.classes } });
+    this.op("grouped_sum", [value, g.order, g.offset], { rows: g.rows, classes: { name: classes, size: g.classes }, first: 0 });
   rope = (x: NodeId, axis: string, pos: NodeId, base = 10000, inverse = false): NodeId => this.op("rope", [x, pos], { axis, base, inverse });
 
   attend(q: NodeId, k: NodeId, v: NodeId, o: AttendOptions): NodeId {

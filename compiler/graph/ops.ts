@@ -83,7 +83,7 @@ export interface OpAttrs {
   // products of rows with the matrix of their class. order and offset are those of one group-by; x may lack some of `rows`
   grouped_dot: { readonly rows: readonly string[]; readonly classes: string; readonly axes: readonly string[] }; // (x, w[classes, axes, rest], order, offset) -> [rows, rest of x, rest of w]: sum over axes; 0 for rows nowhere
   grouped_dw: { readonly rows: readonly string[]; readonly classes: Axis; readonly first: number; readonly axes: readonly string[] }; // (x, dy, order, offset) -> [classes, rest]: for class first + i, sum of x*dy over its rows and over axes; axes of both that are not summed stay aligned
-  grouped_sum: { readonly rows: readonly string[]; readonly classes: Axis }; // (value[rows, rest], order, offset) -> [classes, rest]: sum over the rows of each class
+  grouped_sum: { readonly rows: readonly string[]; readonly classes: Axis; readonly first: number }; // (value[rows, rest], order, offset) -> [classes, rest]: for class first + i, sum over its rows
   // positions: rotates pairs (i, i + width/2) of `axis` by pos * base^(-2i/width)
   rope: { readonly axis: string; readonly base: number; readonly inverse: boolean }; // (x, pos f32)
   // attention: args are q, k, v, attributes of the query, of the key, tables, sink. One kernel makes `attend` and `attend_lse` together.

@@ -24,6 +24,8 @@ interface SumSpec {
   readonly grouped: Grouped;
   readonly value: NodeId;
   readonly classes: SpaceAxis;
+  /** The class that is summed first. */
+  readonly first: number;
   /** Axes of the result besides the classes. */
   readonly rest: readonly SpaceAxis[];
 }
@@ -37,10 +39,10 @@ export function lowerGroupedSum(low: Lowering, g: Group): ProgramStep[] {
     if (!s) throw new Error(`grouped_sum ${node.id}: ${id} is not stored`);
     return s;
   };
-  const { rows, classes } = node.attrs;
+  const { rows, classes, first } = node.attrs;
   return [sumStep(low, g, {
     grouped: { rows: rows.map((n) => spaceAxis(axes.find((a: Axis) => a.name === n) as Axis)), order: stored(order), offset: stored(offset) },
-    value, classes: spaceAxis(classes), rest: axes.filter((a) => !rows.includes(a.name)).map(spaceAxis),
+    value, classes: spaceAxis(classes), first, rest: axes.filter((a) => !rows.includes(a.name)).map(spaceAxis),
   })];
 }
 
@@ -60,7 +62,7 @@ interface Sum {
   readonly zero: ScalarExpr;
 }
 
-function sumOf(low: Lowering, g: Group, parts: KernelParts, { grouped, value, classes }: SumSpec): Sum {
+function sumOf(low: Lowering, g: Group, parts: KernelParts, { grouped, value, classes, first }: SumSpec): Sum {
   const m = g.members[0];
   const stores = m ? low.stores(m) : [];
   const ev = groupEvaluator(low, g, parts);
@@ -69,8 +71,8 @@ function sumOf(low: Lowering, g: Group, parts: KernelParts, { grouped, value, cl
     b: new Body(parts), zero: constant(0, ev.node(value).type.dtype),
     slots: (b, cls) => {
       // Loaded numbers have no bounds of their own.
-      const from = b.let(max(i32(0), loadAt(ev, b, grouped.offset, cls)), "from");
-      return { from, to: b.let(min(loadAt(ev, b, grouped.offset, add(cls, i32(1))), rows), "to") };
+      const from = b.let(max(i32(0), loadAt(ev, b, grouped.offset, add(cls, i32(first)))), "from");
+      return { from, to: b.let(min(loadAt(ev, b, grouped.offset, add(cls, i32(first + 1))), rows), "to") };
     },
     row: (b, slot, columns, sums) => {
       const row = b.let(loadAt(ev, b, grouped.order, slot), "row");

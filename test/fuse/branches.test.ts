@@ -64,10 +64,11 @@ it("writes each where it belongs, without a copy", () => {
   const { graph } = routed();
   for (const target of targets) {
     const program = scheduleGraph(graph, target, templates);
-    for (const n of ["left", "right"]) {
-      const by = dispatchesOf(program).filter((x) => x.kernel.operands.some((o) => o.access !== "read" && x.bind[o.name] === `d.${n}.w`));
-      expect(by.map((x) => x.kernel.name)).toEqual([expect.stringContaining("sums by class")]);
-    }
+    for (const n of ["left", "right"])
+      for (const [what, kernel] of [["w", "sums by class"], ["b", "sum by class"]]) {
+        const by = dispatchesOf(program).filter((x) => x.kernel.operands.some((o) => o.access !== "read" && x.bind[o.name] === `d.${n}.${what as string}`));
+        expect(by.map((x) => x.kernel.name)).toEqual([expect.stringContaining(kernel as string)]);
+      }
   }
 });
 

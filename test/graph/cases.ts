@@ -313,6 +313,10 @@ export const cases: { readonly [K in OpName]: readonly Case[] } = {
   grouped_dw: groupedDws,
   grouped_sum: [
     ...routed((m, g, x) => m.groupedSum(x("x", F(batch, t, d)), g, "experts")),
+    { title: "some classes", build: (m, x) => {
+      const g = m.groupBy(x("e", I(batch, t)), dimConst(3));
+      return m.op("grouped_sum", [x("x", F(d, batch, t)), g.order, g.offset], { rows: g.rows, classes: ax("experts", 2), first: 1 });
+    }, values: { e: [2, 0, 1, 2, -1, 2] } },
     { title: "turned, no rest, whole numbers", build: (m, x) => m.groupedSum(x("x", I(t, batch)), m.groupBy(x("e", I(batch, t)), dimConst(3)), "c"), values: { e: [2, -1, 0, 2, 2, 0] } },
     { title: "rows between other axes, classes of run-time size", build: (m, x) => m.groupedSum(x("x", F(d, t, e, batch)), m.groupBy(x("e", I(batch, t)), dimVar("s"), ["t", "batch"]), "s"), values: { e: [3, -1, 0, 1, 3, 9] } },
   ],

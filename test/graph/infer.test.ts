@@ -56,7 +56,7 @@ describe("refusals name the axis, both sizes and both places", () => {
     ["matrices that have an axis of the rows", refused("grouped_dot", gd, F(s, d), F(e, s, d), slots("s"), offsets(3)), { kind: "duplicate_axis", axis: "s" }],
     ["rows that have the axis of the classes", refused("grouped_dot", gd, F(s, e, d), F(e, d, h), slots("s"), offsets(3)), { kind: "duplicate_axis", axis: "e" }],
     ["classes past the last", refused("grouped_dw", { rows: ["s"], classes: ax("e", 2), first: 2, axes: [] }, F(s, d), F(s, h), slots("s"), offsets(3)), { kind: "size", axis: "e" }],
-    ["values without the rows", refused("grouped_sum", { rows: ["t", "s"], classes: e }, F(t, d), slots("t"), offsets(3)), { kind: "missing_axis", axis: "s" }],
+    ["values without the rows", refused("grouped_sum", { rows: ["t", "s"], classes: e, first: 0 }, F(t, d), slots("t"), offsets(3)), { kind: "missing_axis", axis: "s" }],
     ["operands left out", refused("add", {}, F(t)), { kind: "arity" }],
     ["a fractional index", refused("gather", { axis: "d" }, F(d), F(t)), { kind: "dtype" }],
   ];

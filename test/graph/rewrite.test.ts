@@ -76,10 +76,13 @@ const examples: Record<string, readonly Ex[]> = {
     (m) => m.sum(m.slice(x(m), "d", n(1), n(1)), "d"),
     (m) => m.amax(m.exp(m.slice(y(m), "d", n(1), n(1))), "d", "e"),
   ],
-  slice_of_grouped_dw: [(m) => {
-    const g = m.groupBy(m.iota(ax("d", 3)), n(3));
-    return m.slice(m.op("grouped_dw", [x(m), y(m), g.order, g.offset], { rows: g.rows, classes: ax("c", 3), first: 0, axes: [] }), "c", n(1), n(2));
-  }],
+  slice_of_classes: [
+    (m) => {
+      const g = m.groupBy(m.iota(ax("d", 3)), n(3));
+      return m.slice(m.op("grouped_dw", [x(m), y(m), g.order, g.offset], { rows: g.rows, classes: ax("c", 3), first: 0, axes: [] }), "c", n(1), n(2));
+    },
+    (m) => m.slice(m.groupedSum(x(m), m.groupBy(m.iota(ax("d", 3)), n(3)), "c"), "c", n(2), n(1)),
+  ],
   add_of_sums: [(m) => {
     const g = m.groupBy(m.iota(ax("d", 3)), n(3));
     const w = m.input("w", F(d, e, h));

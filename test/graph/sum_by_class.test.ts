@@ -2,7 +2,7 @@
 
 import { expect, it } from "vitest";
 import { gradients } from "../../compiler/autodiff/backward.ts";
-import { dimVar } from "../../compiler/dim/dim.ts";
+import { dimConst, dimVar } from "../../compiler/dim/dim.ts";
 import { GraphBuilder, originAt } from "../../compiler/graph/builder.ts";
 import type { Graph } from "../../compiler/graph/graph.ts";
 import { interpret } from "../../compiler/graph/interpret.ts";
@@ -62,4 +62,15 @@ it("leaves nothing of a gradient to scatter", () => {
   }));
   expect(verifyGraph(g)).toEqual([]);
   expect([count(g, "scatter_add"), count(g, "grouped_sum")]).toEqual([0, 2]);
+});
+
+it("sums what somebody reads of the places, and no others", () => {
+  const g = build((m) => {
+    const y = m.scatterAdd(m.input("a", F(batch, t, d)), ax("v", 5), m.input("i", I(batch, t)));
+    m.builder.output("y", m.slice(m.slice(y, "v", dimConst(1), dimConst(3)), "v", dimConst(1), dimConst(1)));
+  });
+  const after = sumByClass(g);
+  expect(after.nodes.flatMap((n) => (n.op === "grouped_sum" || n.op === "slice" ? [n.attrs] : []))).toMatchObject([{ first: 2 }]);
+  const given = { inputs: { a: Array.from({ length: 16 }, (_, i) => i), i: [2, 0, 2, 4] }, lengths: { batch: 2, t: 2 } };
+  expect(interpret(after, given).outputs.y).toEqual(interpret(g, given).outputs.y);
 });

@@ -6,13 +6,13 @@ import { rule } from "../rewrite.ts";
 import { sameAxes } from "../verify.ts";
 
 export const grouped: readonly RewriteRule[] = [
-  rule("slice_of_grouped_dw", "exact", ["slice"], ({ m, node, arg }) => {
+  rule("slice_of_classes", "exact", ["slice"], ({ m, node, arg }) => {
     // Gradients of a part of the classes are summed over the rows of those alone: a branch that is not trained costs nothing.
     const x = arg(0);
     const { axis, start, size } = node.attrs;
     const from = dimValue(start);
-    if (x.op !== "grouped_dw" || x.attrs.classes.name !== axis || from === undefined) return undefined;
-    return m.op("grouped_dw", x.args, { ...x.attrs, classes: { name: axis, size }, first: x.attrs.first + from });
+    if ((x.op !== "grouped_dw" && x.op !== "grouped_sum") || x.attrs.classes.name !== axis || from === undefined) return undefined;
+    return m.op(x.op, x.args, { ...x.attrs, classes: { name: axis, size }, first: x.attrs.first + from });
   }),
   rule("add_of_sums", "reassociates", ["add"], ({ m, node, arg }) => {
     // What two products bring to the same rows is added before the choices of a token are: both are one product then.
