@@ -4,9 +4,9 @@
 
 import { expect } from "vitest";
 import { gradients } from "../../compiler/autodiff/backward.ts";
-import { dimConst, dimValue } from "../../compiler/dim/dim.ts";
+import { dimConst, dimEval, dimVar } from "../../compiler/dim/dim.ts";
 import { GraphBuilder, originAt } from "../../compiler/graph/builder.ts";
-import type { Axis, DType, NodeId } from "../../compiler/graph/graph.ts";
+import type { Axis, DType, Graph, NodeId } from "../../compiler/graph/graph.ts";
 import { interpret } from "../../compiler/graph/interpret.ts";
 import { Make } from "../../compiler/graph/make.ts";
 import { coerce } from "../../compiler/types/calls.ts";
@@ -61,6 +61,8 @@ export interface Routed {
   readonly nodes: number;
   /** Elements of the largest value that is made. */
   readonly largest: number;
+  /** Results, losses and gradients as one graph, and what it is given. */
+  readonly training: () => { readonly graph: Graph; readonly inputs: Readonly<Record<string, readonly number[]>>; readonly state: Readonly<Record<string, readonly number[]>>; readonly lengths: Readonly<Record<string, number>> };
   /** Largest difference between autodiff and differences, relative to the largest slope; of sum(out * fixed numbers) + losses. */
   readonly slopeError: () => number;
   /** Slope of the same sum, by path of the weight, `x` for the input. */
@@ -85,7 +87,9 @@ export function route(c: Case): Routed {
 
   const builder = new GraphBuilder("routing");
   const inputs: Record<string, readonly number[]> = {};
-  const tokens: Axis[] = [{ name: "batch", size: dimConst(c.batch) }, { name: "t", size: dimConst(c.t) }];
+  const tokens: Axis[] = [{ name: "batch", size: dimVar("batch") }, { name: "t", size: dimVar("t") }];
+  const lengths = { batch: c.batch, t: c.t, s: c.t };
+  const count = (axes: readonly Axis[]): number => axes.reduce((k, a) => k * (dimEval(a.size, lengths) ?? NaN), 1);
   const leaf = (name: string, dtype: DType, axes: readonly Axis[], data: readonly number[]): NodeId => {
     inputs[name] = data;
     return builder.add("input", [], { name, type: { dtype, axes } }, originAt(name));
@@ -94,16 +98,16 @@ export function route(c: Case): Routed {
   const attribute = (name: string): readonly number[] => c.attributes?.[name] ?? Array.from({ length: rows }, (_, i) => (name === "pos" || name === "index" ? i % c.t : 0));
   let draws = 0;
   const draw = (axes: readonly Axis[]): NodeId => {
-    const n = axes.reduce((k, a) => k * (dimValue(a.size) ?? 0), 1);
+    const n = count(axes);
     const i = draws++;
     return leaf(`drawn.${i}`, "f32", axes, c.drawn?.(n, i) ?? noise(n, 50 + i));
   };
   const x = leaf("x", "f32", [...tokens, { name: "d", size: dimConst(c.sizes["d"] ?? 1) }], c.x ?? noise(rows * (c.sizes["d"] ?? 1), 7));
   cx.run = newRun(builder, {
-    attribute: (side, name) => leaf(`${side}.${name}`, "i32", [tokens[0] as Axis, { name: side === "query" ? "t" : "s", size: dimConst(c.t) }], attribute(name)),
+    attribute: (side, name) => leaf(`${side}.${name}`, "i32", [tokens[0] as Axis, { name: side === "query" ? "t" : "s", size: dimVar(side === "query" ? "t" : "s") }], attribute(name)),
     level: () => leaf("level", "f32", tokens, Array.from({ length: rows }, () => 0)),
     ...(c.training ? { training: true, uniform: draw, normal: draw } : {}),
-  }, dimConst(c.t));
+  });
   const result = applyLayer(cx, layer, [tensor(x)], layer.span);
   expect(cx.diagnostics()).toEqual([]);
   if (result.kind !== "tensor") throw new Error(`${c.layer} gives ${result.kind}`);
@@ -120,35 +124,37 @@ export function route(c: Case): Routed {
     for (const l of n.losses) read[`${i}.loss.${l.name}`] = l.node;
   });
   const type = builder.type(out);
-  const fixed = leaf("fixed", "f32", type.axes, noise(type.axes.reduce((k, a) => k * (dimValue(a.size) ?? 0), 1), 3));
+  const fixed = leaf("fixed", "f32", type.axes, noise(count(type.axes), 3));
   const losses = cx.made.routings.flatMap((n) => n.losses.map((l) => l.node));
   read["total"] = losses.reduce((a, b) => make.add(a, b), make.sum(make.mul(out, fixed), ...type.axes.map((a) => a.name)));
   for (const [name, node] of Object.entries(read)) builder.output(name, node);
   const graph = builder.finish();
   const weights: Record<string, readonly number[]> = {};
   for (const p of cx.made.parameters) {
-    const n = p.axes.reduce((k, a) => k * (dimValue(a.size) ?? 0), 1);
-    weights[p.path] = c.weights?.[p.path] ?? noise(n, p.path.length);
+    weights[p.path] = c.weights?.[p.path] ?? noise(count(p.axes), p.path.length);
   }
   const stateOf = (w: Readonly<Record<string, readonly number[]>>, g = graph): Record<string, readonly number[]> =>
     Object.fromEntries(Object.entries(w).map(([p, v]) => [`params/${p}`, v] as const).filter(([n]) => g.nodes.some((y) => y.op === "state" && y.attrs.name === n)));
-  const ran = interpret(graph, { inputs, state: stateOf(weights) }).outputs;
+  const ran = interpret(graph, { inputs, state: stateOf(weights), lengths }).outputs;
   const valuesOf = (name: string): Values => {
     const v = ran[name];
     return v ? { axes: v.type.axes.map((a) => a.name), shape: [...v.shape], data: [...v.data] } : nothing;
   };
 
   const learned = cx.made.parameters.filter((p) => graph.nodes.some((y) => y.op === "state" && y.attrs.name === `params/${p.path}`) && p.balance === undefined);
-  const slopes = (): Record<string, readonly number[]> => {
+  const withGradients = (): { readonly all: Graph; readonly wanted: readonly string[] } => {
     const b = GraphBuilder.from(graph);
     const total = graph.outputs.find((o) => o.name === "total")?.node ?? 0;
     const id = (op: "state" | "input", name: string): NodeId => graph.nodes.find((y) => y.op === op && y.attrs.name === name)?.id ?? -1;
     const wanted = [...learned.map((p) => ({ name: p.path, node: id("state", `params/${p.path}`) })), { name: "x", node: id("input", "x") }];
     const grads = gradients(b, total, wanted.map((w) => w.node));
     wanted.forEach((w, i) => b.output(`grad.${w.name}`, b.ordered(grads[i] ?? 0, b.type(w.node).axes.map((a) => a.name), originAt("grad"))));
-    const all = b.finish();
-    const given = interpret(all, { inputs, state: stateOf(weights, all) }).outputs;
-    return Object.fromEntries(wanted.map((w) => [w.name, [...(given[`grad.${w.name}`]?.data ?? [])]]));
+    return { all: b.finish(), wanted: wanted.map((w) => w.name) };
+  };
+  const slopes = (): Record<string, readonly number[]> => {
+    const { all, wanted } = withGradients();
+    const given = interpret(all, { inputs, state: stateOf(weights, all), lengths }).outputs;
+    return Object.fromEntries(wanted.map((w) => [w, [...(given[`grad.${w}`]?.data ?? [])]]));
   };
   const slopeError = (): number => {
     const own = slopes();
@@ -156,7 +162,7 @@ export function route(c: Case): Routed {
       const shifted = (v: readonly number[]): number[] => v.map((y, j) => (j === i ? y + step : y));
       const w = path === "x" ? weights : { ...weights, [path]: shifted(weights[path] ?? []) };
       const given = path === "x" ? { ...inputs, x: shifted(inputs["x"] ?? []) } : inputs;
-      return interpret(graph, { inputs: given, state: stateOf(w) }).outputs["total"]?.data[0] ?? NaN;
+      return interpret(graph, { inputs: given, state: stateOf(w), lengths }).outputs["total"]?.data[0] ?? NaN;
     };
     let [worst, largest] = [0, 1e-3];
     for (const [path, g] of Object.entries(own)) {
@@ -171,7 +177,7 @@ export function route(c: Case): Routed {
     return worst / largest;
   };
   return {
-    out: valuesOf("out"), parameters: cx.made.parameters, weights, nodes: graph.nodes.length, largest: Math.max(...graph.nodes.map((y) => y.type.axes.reduce((k, a) => k * (dimValue(a.size) ?? 0), 1))), slopes, slopeError,
+    out: valuesOf("out"), parameters: cx.made.parameters, weights, nodes: graph.nodes.length, training: () => ({ graph: withGradients().all, inputs, state: stateOf(weights, withGradients().all), lengths }), largest: Math.max(...graph.nodes.map((y) => count(y.type.axes))), slopes, slopeError,
     notes: cx.made.routings.map((n, i) => ({
       ...n, expert: valuesOf(`${i}.expert`), offset: valuesOf(`${i}.offset`), wanted: ran[`${i}.wanted`]?.data[0] ?? NaN, weights: valuesOf(`${i}.weights`), scores: valuesOf(`${i}.scores`),
       losses: Object.fromEntries(n.losses.map((l) => [l.name, ran[`${i}.loss.${l.name}`]?.data[0] ?? NaN])),
