@@ -194,9 +194,10 @@ function inBranch(cx: Context, mask: MaskValue | null, at: Span): MaskValue | nu
       });
       return undefined;
     }
-    const { span, text } = out ?? { span: at, text: "the same branch" };
-    const own: Clause = { op: "leaf", expr: s.sees, parts: [], span: at, text: "the same branch" };
+    const own: Clause = { op: "leaf", expr: s.sees, parts: [], span: at, text: "same branch" };
     const expr = out ? and(out.expr, s.sees) : s.sees;
+    const { span } = out ?? { span: at };
+    const text = out?.text.endsWith(own.text) ? out.text : out ? `${out.text.includes("|") ? `(${out.text})` : out.text} & ${own.text}` : own.text;
     const clause: Clause = out?.clause ? { op: "and", expr, parts: [out.clause, own], span, text } : own;
     out = { kind: "mask", expr, text, span, clause };
   }

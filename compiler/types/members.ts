@@ -33,6 +33,13 @@ export function memberOf(cx: Context, target: Value, name: Ident, targetSpan: Sp
     }
     case "layer": {
       if (target.form.kind === "unknown") return poison;
+      if (target.form.kind === "routed" && "layers" in target.form) {
+        const { route, layers } = target.form;
+        const branch = layers[route.branches.findIndex((b) => b.name === text)];
+        if (branch) return branch;
+        const names = route.branches.map((b) => b.name);
+        return cx.report("E0212", `route \`${route.name}\` has no branch \`${text}\``, name.span, { help: didYouMean(text, names) ?? `its branches are ${names.map((n) => `\`${n}\``).join(", ")}` });
+      }
       if (target.form.kind !== "instance") break;
       const { scope, decl } = target.form;
       const entry = scope.entries.get(text);

@@ -134,7 +134,8 @@ test("several samples in a batch", () => {
   const given: Tokens = { stream: [0, 1, 1, 1, 0, -1], doc: [0, 0, 0, 1, 1, -1] };
   const model = modelOf(spec("routed(modality, [rms_norm(d), mlp(d, 5)])", modality));
   const together = runBody(model, given, { batch: 2 });
-  const apart = [0, 1].map((b) => runBody(model, Object.fromEntries(Object.entries(given).map(([k, v]) => [k, v.slice(b * 3, b * 3 + 3)])) as Tokens, { x: together.x.slice(b * 12, b * 12 + 12) }));
+  const part = (values: readonly number[], b: number): number[] => values.slice(b * 3, b * 3 + 3);
+  const apart = [0, 1].map((b) => runBody(model, { stream: part(given.stream, b), doc: part(given["doc"] ?? [], b) }, { x: together.x.slice(b * 12, b * 12 + 12) }));
   close(together.out.slice(0, 20), apart.flatMap((a) => a.out).slice(0, 20));
 });
 
@@ -285,4 +286,10 @@ router two(d: axis, n: int) {
     expect(own("frozen(routed(modality, linear(d, d)))").map((p) => p[1])).toEqual([true, true]);
     expect(own("routed(one(d, 2), [rms_norm(d), frozen(linear(d, d))])").map((p) => [p[0], p[1]])).toEqual([["body.router.gate.w", false], ["body.rms_norm.gain", false], ["body.linear.w", true]]);
   });
+});
+
+test("a branch is a part of a routed layer, by its name", () => {
+  const text = spec("[ffn, again(d, ffn.generate)]", `${modality}\nlayer again(d: axis, of: layer) {\n  forward x[d] = of(x)\n}`).replace("  body =", "  ffn = routed(modality, swiglu(d, 6))\n  body =");
+  expect(modelOf(text).parameters.filter((p) => /^(body|ffn)/.test(p.path)).length).toBe(6);
+  expect(check(text.replace("ffn.generate", "ffn.generat")).diagnostics.map((d) => `${d.code} ${d.message}`)).toEqual(["E0212 route `modality` has no branch `generat`"]);
 });

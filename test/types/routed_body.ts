@@ -97,9 +97,19 @@ function stateOf(model: Model, graph: Graph, weights: Weights): Record<string, n
   return state;
 }
 
-/** The gradient of sum(out * c) for fixed c, by every weight that the body reads, and by finite differences at `points` elements of each. */
-export function gradients(model: Model, tokens: Tokens, points = 3): void {
-  const { builder, out, inputs } = bodyOf(model, tokens, 1);
+export interface WithGradients {
+  readonly forward: Graph;
+  readonly graph: Graph;
+  /** Name of each state, and of the output that is its gradient. */
+  readonly gradients: readonly (readonly [string, string])[];
+  readonly inputs: Record<string, number[]>;
+  readonly state: Record<string, number[]>;
+  readonly lengths: Readonly<Record<string, number>>;
+}
+
+/** `loss` = sum(out * c) for fixed c, and its gradient by every weight that the body reads. */
+export function gradientsOf(model: Model, tokens: Tokens, batch = 1): WithGradients {
+  const { builder, out, inputs } = bodyOf(model, tokens, batch);
   const type = builder.type(out);
   const n = type.axes.reduce((k, a) => k * (dimValue(a.size) ?? 0), 1);
   inputs["c"] = noise(n, 5);
@@ -107,11 +117,14 @@ export function gradients(model: Model, tokens: Tokens, points = 3): void {
   const loss = builder.add("sum", [builder.add("mul", [out, c], {}, o)], { axes: type.axes.map((a) => a.name) }, o);
   builder.output("loss", loss);
   const forward = builder.finish();
-  const lossNode = forward.outputs[0]?.node ?? 0;
   const states = forward.nodes.flatMap((x) => (x.op === "state" ? [x.id] : []));
   const state = stateOf(model, forward, plainWeights);
-  const { graph, gradients: found } = withGradients(forward, lossNode, states);
-  const lengths = { batch: 1, t: tokens.stream.length };
+  return { forward, ...withGradients(forward, forward.outputs[0]?.node ?? 0, states), inputs, state, lengths: { batch, t: tokens.stream.length / batch } };
+}
+
+/** Those gradients against finite differences, at `points` elements of each weight. */
+export function gradients(model: Model, tokens: Tokens, points = 3): void {
+  const { forward, graph, gradients: found, inputs, state, lengths } = gradientsOf(model, tokens);
   const ran = interpret(graph, { inputs, state, lengths });
   const at = (s: Record<string, number[]>): number => interpret(forward, { inputs, state: s, lengths }).outputs["loss"]?.data[0] ?? NaN;
   let checked = 0;
