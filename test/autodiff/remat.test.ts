@@ -3,6 +3,7 @@
 import { describe, expect, it } from "vitest";
 import { gradients } from "../../compiler/autodiff/backward.ts";
 import { backwardNodes, blockOfPath, rematerialise } from "../../compiler/autodiff/remat.ts";
+import { dimConst } from "../../compiler/dim/dim.ts";
 import { GraphBuilder, originAt } from "../../compiler/graph/builder.ts";
 import type { Graph, NodeId } from "../../compiler/graph/graph.ts";
 import { interpret } from "../../compiler/graph/interpret.ts";
@@ -112,6 +113,36 @@ describe("rematerialisation", () => {
       expect(out[`d ${name}`]!.data[1]).toBeCloseTo((moved(1e-5) - moved(-1e-5)) / 2e-5, 7);
     }
   });
+});
+
+it("chooses and groups rows once", () => {
+  const b = new GraphBuilder("routed");
+  const experts = ax("experts", 3);
+  const inputs: Record<string, number[]> = { x: spread(12, 1) };
+  let x = new Make(b, originAt("root")).input("x", F(t, d));
+  const wrt: NodeId[] = [];
+  for (let i = 0; i < 3; i++) {
+    const m = new Make(b, originAt(`body[${i}]`));
+    const weight = (name: string, ...axes: Parameters<typeof F>): NodeId => {
+      inputs[`${name}${i}`] = spread(axes.reduce((p, a) => p * Number(a.size.terms[0]!.coef), 1), i * 7 + name.length, [-0.8, 0.8]);
+      wrt.push(m.state(`${name}${i}`, F(...axes)));
+      return wrt[wrt.length - 1]!;
+    };
+    const scores = m.softmax(m.dot(x, weight("gate", d, experts), "d"), "experts");
+    const cls = m.topOrder(scores, "experts", ax("choice", 2));
+    const g = m.groupBy(cls, dimConst(3));
+    const y = m.groupedDot(m.silu(m.groupedDot(x, weight("up", experts, d, f), g, "experts", "d")), weight("down", experts, f, d), g, "experts", "f");
+    x = m.add(x, m.sum(m.mul(m.gather(scores, "experts", cls), y), "choice"));
+  }
+  const m = new Make(b, originAt("root"));
+  gradients(b, m.mean(m.square(x), "t", "d"), wrt).forEach((g, i) => b.output(`d${i}`, g));
+  const graph = b.finish();
+  const after = rematerialise(graph);
+  const count = (op: string): number => after.nodes.filter((n) => n.op === op).length;
+  expect([count("top"), count("group_order"), count("group_offset")]).toEqual([3, 3, 3]);
+  expect(count("grouped_dot")).toBeGreaterThan(graph.nodes.filter((n) => n.op === "grouped_dot").length);
+  const [want, got] = [run(graph, inputs), run(after, inputs)];
+  for (const [name, v] of Object.entries(want)) expect([...got[name]!.data]).toEqual([...v.data]);
 });
 
 it("names the block of a path", () => {
