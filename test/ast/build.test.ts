@@ -143,6 +143,19 @@ test("`by` has keys or `else`", () => {
   });
 });
 
+test("a branch may be frozen and start from another", () => {
+  const by = exprOf("by turn { 0 -> frozen a; 1 -> b from a; 2 -> frozen frozen from from; 3 -> frozen; 4 -> frozen from b; else -> from from a }");
+  expect(by.kind === "by" && by.cases.map((c) => [c.frozen, c.value.kind === "name" ? c.value.text : "", c.from?.text])).toEqual([
+    [true, "a", undefined], [false, "b", "a"], [true, "frozen", "from"], [false, "frozen", undefined], [false, "frozen", "b"], [false, "from", "a"],
+  ]);
+});
+
+test("a weight goes by a route, before its condition", () => {
+  expect(memberOf("param a[d], b ~ zeros by parts when on", "layer l")).toMatchObject({ kind: "weights", init: { text: "zeros" }, by: { text: "parts" }, condition: { text: "on" } });
+  expect(memberOf("param a[d] by mine(turn)", "layer l")).toMatchObject({ init: null, tie: null, by: { kind: "call" }, condition: null });
+  expect(memberOf("param a[d] when on", "layer l")).toMatchObject({ by: null, condition: { text: "on" } });
+});
+
 test("imports name what they bring", () => {
   const { module } = parseModule(makeSource("a", "use std.blocks { x, y as z }\nuse mine"));
   expect(module.uses).toMatchObject([
