@@ -43,6 +43,7 @@ function parameterSpec(p: Parameter, offset: number): ParameterSpec {
     ...(p.dense === undefined ? {} : { dense: p.dense }),
     ...(p.experts && p.experts.length > 0 ? { experts: p.experts.length } : {}),
     ...(p.alike ? { alike: true } : {}),
+    ...(p.router ? { router: true } : {}),
     ...(p.balance === undefined ? {} : { balance: p.balance }),
   };
 }

@@ -118,6 +118,8 @@ export interface ParameterSpec {
   readonly experts?: number;
   /** All experts start as the first. */
   readonly alike?: boolean;
+  /** A router's own. */
+  readonly router?: boolean;
   /** Moved by the load of experts at this rate, not by a gradient. */
   readonly balance?: number;
 }

@@ -79,6 +79,7 @@ const model = v.object({
       dense: v.optional(v.string()),
       experts: v.optional(size),
       alike: v.optional(v.boolean()),
+      router: v.optional(v.boolean()),
       balance: v.optional(v.number()),
     }),
   ),

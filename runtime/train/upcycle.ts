@@ -38,15 +38,13 @@ export function upcycle(spec: ModelSpec, tensors: ReadonlyMap<string, TensorEntr
       copied.add(name);
       into++;
     } else if (p.from !== undefined) origins.push(p);
-    else if (isRouters(spec, p)) fresh.push(p.path);
+    else if (p.router) fresh.push(p.path);
     else throw missing(p, place);
   }
   copyOrigins(spec, values, origins);
   refuseUnknown(tensors, new Set([...known, ...copied]), place);
   return { values, copied: [...copied, ...new Set(origins.map((p) => p.from ?? ""))], into: into + origins.length, fresh };
 }
-
-const isRouters = (spec: ModelSpec, p: ParameterSpec): boolean => (spec.routers ?? []).some((r) => r.learned && p.path.startsWith(`${r.path}.router.`));
 
 /** One line for people; undefined where every weight had its own. */
 export function upcycledText({ copied, into, fresh }: Upcycled): string | undefined {

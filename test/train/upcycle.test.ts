@@ -1,7 +1,7 @@
 // First values that depend on each other, and weights of a model without experts or branches as the start of one with them.
 
 import { describe, expect, test } from "vitest";
-import type { ModelSpec, ParameterSpec, RouterSpec } from "../../compiler/plan/manifest.ts";
+import type { ModelSpec, ParameterSpec } from "../../compiler/plan/manifest.ts";
 import { initialParameters } from "../../runtime/train/initial.ts";
 import { upcycle, upcycledText } from "../../runtime/train/upcycle.ts";
 import { parameterTensors } from "../../runtime/weights/parameters.ts";
@@ -11,7 +11,7 @@ import { tinySpec } from "../sequence/tiny_spec.ts";
 const D = 3;
 const H = 5;
 
-function specOf(given: readonly (Pick<ParameterSpec, "path"> & Partial<ParameterSpec>)[], routers: readonly RouterSpec[] = []): ModelSpec {
+function specOf(given: readonly (Pick<ParameterSpec, "path"> & Partial<ParameterSpec>)[]): ModelSpec {
   let offset = 0;
   const parameters = given.map((p): ParameterSpec => {
     const axes = p.axes ?? [{ name: "d", size: D }, { name: "h", size: H }];
@@ -19,7 +19,7 @@ function specOf(given: readonly (Pick<ParameterSpec, "path"> & Partial<Parameter
     offset += Math.ceil(axes.reduce((n, a) => n * a.size, 1) / 4) * 4;
     return { init: { kind: "normal", std: 1 }, decay: true, frozen: false, ...p, axes, offset: at };
   });
-  return { ...tinySpec, parameters, parameterCount: offset, ...(routers.length > 0 ? { routers } : {}) };
+  return { ...tinySpec, parameters, parameterCount: offset };
 }
 
 const E = 4;
@@ -61,7 +61,6 @@ describe("first values", () => {
 });
 
 describe("upcycle", () => {
-  const routers: RouterSpec[] = [{ path: "body[0].ffn", route: "top", learned: true, experts: E, branches: [], offset: 0, losses: [] }];
   const dense = specOf([{ path: "body[0].norm.gain", axes: [{ name: "d", size: D }] }, { path: "body[0].ffn.gate.w" }, { path: "body[0].attn.wq" }]);
   const file = (spec: ModelSpec) => parseSafetensors(writeSafetensors(parameterTensors(spec, initialParameters(spec, 7))), "dense").tensors;
   const old = initialParameters(dense, 7);
@@ -71,11 +70,10 @@ describe("upcycle", () => {
       [
         { path: "body[0].norm.gain", axes: [{ name: "d", size: D }] },
         { path: "body[0].ffn.gate.w", axes: experts, experts: 1 },
-        { path: "body[0].ffn.router.gate.w", axes: [{ name: "d", size: D }, { name: "experts", size: E }] },
+        { path: "body[0].ffn.router.gate.w", router: true, axes: [{ name: "d", size: D }, { name: "experts", size: E }] },
         { path: "body[0].attn.understand.wq", dense: "body[0].attn.wq", frozen: true },
         { path: "body[0].attn.generate.wq", dense: "body[0].attn.wq" },
       ],
-      routers,
     );
     const made = upcycle(spec, file(dense), 1, "dense");
     expect(valuesOf(spec, made.values, "body[0].norm.gain")).toEqual(valuesOf(dense, old, "body[0].norm.gain"));
@@ -93,7 +91,6 @@ describe("upcycle", () => {
         { path: "body[0].ffn.more.gate.w", from: "body[0].ffn.gate.w", axes: experts, experts: 1 },
         { path: "body[0].attn.wq" },
       ],
-      routers,
     );
     const made = upcycle(spec, file(dense), 1, "dense");
     expect(chunks(valuesOf(spec, made.values, "body[0].ffn.more.gate.w"))).toEqual(Array(E).fill(valuesOf(dense, old, "body[0].ffn.gate.w")));
@@ -107,7 +104,7 @@ describe("upcycle", () => {
   });
 
   test("anything else that is missing, left over or of another shape is refused", () => {
-    const refused = (given: Parameters<typeof specOf>[0]) => expect(() => upcycle(specOf(given, routers), file(dense), 1, "dense"));
+    const refused = (given: Parameters<typeof specOf>[0]) => expect(() => upcycle(specOf(given), file(dense), 1, "dense"));
     const all = dense.parameters.map(({ path, axes }) => ({ path, axes }));
     refused([...all, { path: "body[0].ffn.up.w" }]).toThrow("the weights have no `body[0].ffn.up.w`");
     refused(all.slice(1)).toThrow("the weights hold `body[0].norm.gain`");
