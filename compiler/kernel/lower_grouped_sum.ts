@@ -7,7 +7,7 @@ import type { ScalarExpr } from "../scalar/expr.ts";
 import { add, and, binary, builtin, i32, lt, mul, sub } from "../scalar/expr.ts";
 import type { Point, SpaceAxis } from "./body.ts";
 import { Body, KernelParts, spaceSize } from "./body.ts";
-import { exprKey, spaceAxis, splitPoint } from "./coords.ts";
+import { spaceAxis, splitPoint } from "./coords.ts";
 import { constant } from "./evaluate.ts";
 import type { Storage } from "./evaluate.ts";
 import type { Group } from "./group.ts";
@@ -117,12 +117,14 @@ function sumRegisters(low: Lowering, g: Group, parts: KernelParts, spec: SumSpec
   return { workgroup: [workgroup, 1, 1], grid: range.grid, arrays: parts.arrays, body: tidy(parts, b.stmts) };
 }
 
-/** Slices and columns of a workgroup: few classes have many rows each. */
+/** Slices and columns of a workgroup. The fewer classes, the more rows each has, and the fewer workgroups there would be: then more
+ *  slices share a class, and fewer columns a workgroup. Eight columns are a whole sector of memory. */
 function sliceShape(classes: number | undefined, width: number | undefined): { readonly slices: number; readonly columns: number } {
+  const [most, wanted] = classes !== undefined && classes <= 64 ? [8, 32] : classes !== undefined && classes <= 1024 ? [16, 16] : [32, 4];
   let columns = 1;
-  while (columns < 32 && columns < (width ?? 32)) columns *= 2;
-  const slices = Math.max(1, Math.min(classes !== undefined && classes <= 256 ? 16 : 4, Math.floor(256 / columns)));
-  return { slices, columns };
+  while (columns < most && columns < (width ?? most)) columns *= 2;
+  // At least as many lanes as adapters run together.
+  return { columns, slices: Math.max(wanted, 32 / columns) };
 }
 
 function sumSlices(low: Lowering, g: Group, parts: KernelParts, spec: SumSpec): KernelShape {
