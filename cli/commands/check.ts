@@ -3,16 +3,18 @@
 import type { Command } from "commander";
 import { diagnosticsToJson } from "../../compiler/report/json.ts";
 import { dimText } from "../../compiler/dim/dim.ts";
-import { layoutParameters } from "../../compiler/lower/model_spec.ts";
+import { parameterCounts } from "../../compiler/routing/active.ts";
 import type { Model } from "../../compiler/types/model.ts";
 import { EXIT, Exit } from "../exit_code.ts";
 import { checkSpec, hasErrors, report } from "../spec.ts";
 
-const summaryOf = (m: Model): Record<string, unknown> => ({
+const summaryOf = (m: Model) => ({
   name: m.name,
   streams: m.streams.map((s) => s.name),
   tasks: m.tasks.map((t) => t.name),
-  parameters: layoutParameters(m).parameters.reduce((n, p) => n + p.axes.reduce((k, a) => k * a.size, 1), 0),
+  parameters: parameterCounts(m).all,
+  /** At most so many are used for one token. */
+  active: parameterCounts(m).active,
   notBuilt: m.notBuilt.length,
 });
 
@@ -37,7 +39,7 @@ export function addCheck(program: Command): void {
         if (!hasErrors(checked.diagnostics))
           for (const m of checked.models) {
             const s = summaryOf(m);
-            process.stdout.write(`${file}: model ${m.name}: ${Number(s.parameters).toLocaleString("en")} parameters, width ${dimText(m.network.width.size)}, tasks ${m.tasks.map((t) => t.name).join(", ")}\n`);
+            process.stdout.write(`${file}: model ${m.name}: ${s.parameters.toLocaleString("en")} parameters${s.active < s.parameters ? ` (a token uses at most ${s.active.toLocaleString("en")})` : ""}, width ${dimText(m.network.width.size)}, tasks ${m.tasks.map((t) => t.name).join(", ")}\n`);
           }
       }
       if (options.json) process.stdout.write(`${JSON.stringify(all, null, 2)}\n`);
