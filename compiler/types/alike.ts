@@ -6,6 +6,7 @@ import { walk } from "../ast/walk.ts";
 import { dimEqual } from "../dim/dim.ts";
 import type { ScalarExpr } from "../scalar/expr.ts";
 import { exprText } from "../scalar/print.ts";
+import { takes } from "./layers.ts";
 import type { Parameter } from "./parameter.ts";
 import type { LayerValue, RouteForm, Value } from "./values.ts";
 
@@ -112,5 +113,6 @@ export function alike(a: LayerValue, b: LayerValue, ownA: Own, ownB: Own): boole
 
   const weights = (p: Parameter, q: Parameter | undefined): boolean => q !== undefined && (p === q || (pathA.has(p) && pathA.get(p) === pathB.get(q)));
 
-  return sameWeights(ownA, ownB) && layers(a, b);
+  // What stands beside the sequence has no branch of its own, so each branch looks at it with its own weights.
+  return takes(a) <= 1 && takes(b) <= 1 && sameWeights(ownA, ownB) && layers(a, b);
 }

@@ -66,6 +66,7 @@ export function attendValue(call: BuiltinCall): Value {
       return cx.report("E0216", `${cx.quote(span(name), `\`${name}\``)} has an axis \`${KEY}\`, which \`attend\` uses for the key tokens`, span(name), { help: "rename it first" });
     }
   }
+  if (cx.withoutTokens("attention", at)) return poison;
   const width = contracted(call, axesOf(cx, q), axesOf(cx, k0));
   if (width === undefined) return poison;
   for (const [name, node] of [["q", q], ["k", k0]] as const) {
@@ -104,7 +105,7 @@ export function attendValue(call: BuiltinCall): Value {
   }
   // Attention to a row beside the sequence is counted apart: `layer` is the same in both attentions of a block.
   const layer = row === undefined ? run.layer++ : run.cross++;
-  const layered = inBranch(cx, layeredMask(mask, layer), expr.callee.span);
+  const layered = inBranch(cx, layeredMask(mask, layer), dimEqual(queries, looked), expr.callee.span);
   if (layered === undefined) return poison;
   const tabled = score && scoreOf(call, score, layer, around);
   if (tabled === undefined) return poison;
@@ -183,8 +184,8 @@ function layeredMask(mask: MaskValue | null, layer: number): MaskValue | null {
   return { ...mask, expr: simplify(mapExpr(mask.expr, put)), ...(mask.clause ? { clause: mapClause(mask.clause, put) } : {}) };
 }
 
-/** The mask inside routed layers: tokens of a branch see each other alone. Undefined after a report. */
-function inBranch(cx: Context, mask: MaskValue | null, at: Span): MaskValue | null | undefined {
+/** The mask inside routed layers: tokens of a branch see each other alone, and those of another row as they are. Undefined after a report. */
+function inBranch(cx: Context, mask: MaskValue | null, own: boolean, at: Span): MaskValue | null | undefined {
   let out = mask;
   for (const s of scopesOf(cx)) {
     if (s.every) continue;
@@ -194,11 +195,13 @@ function inBranch(cx: Context, mask: MaskValue | null, at: Span): MaskValue | nu
       });
       return undefined;
     }
-    const own: Clause = { op: "leaf", expr: s.sees, parts: [], span: at, text: "same branch" };
-    const expr = out ? and(out.expr, s.sees) : s.sees;
+    const sees = own ? s.sees : s.rows;
+    if (!sees) continue;
+    const part: Clause = { op: "leaf", expr: sees, parts: [], span: at, text: own ? "same branch" : "in the branch" };
+    const expr = out ? and(out.expr, sees) : sees;
     const { span } = out ?? { span: at };
-    const text = out?.text.endsWith(own.text) ? out.text : out ? `${out.text.includes("|") ? `(${out.text})` : out.text} & ${own.text}` : own.text;
-    const clause: Clause = out?.clause ? { op: "and", expr, parts: [out.clause, own], span, text } : own;
+    const text = out?.text.endsWith(part.text) ? out.text : out ? `${out.text.includes("|") ? `(${out.text})` : out.text} & ${part.text}` : part.text;
+    const clause: Clause = out?.clause ? { op: "and", expr, parts: [out.clause, part], span, text } : part;
     out = { kind: "mask", expr, text, span, clause };
   }
   return out;

@@ -4,7 +4,7 @@
 import type { BuiltinCall, Primitive } from "./builtin_call.ts";
 import { nodeOf, valueOf } from "./builtin_call.ts";
 import { makeFrozen, makeRouted } from "./routed.ts";
-import { stackedDot, stackedRows } from "./stacks.ts";
+import { besideSequence, stackedDot, stackedRows } from "./stacks.ts";
 import { refuse } from "./tensors.ts";
 import type { Value } from "./values.ts";
 import { poison } from "./values.ts";
@@ -21,12 +21,21 @@ export const routedPrimitives: Readonly<Record<string, Primitive>> = {
 export function stackedProduct(call: BuiltinCall, axes: readonly string[]): Value | undefined {
   const { cx, env, expr } = call;
   const [a, b] = [valueOf(call, "a"), valueOf(call, "b")];
+  if ([a, b].some((v) => v.kind === "weight" && v.by) && cx.withoutTokens("a weight by a route", expr.span)) return poison;
   const [w, x] = a.kind === "weight" ? [a, "b"] : b.kind === "weight" ? [b, "a"] : [undefined, ""];
   if (!w || (a.kind === "weight" && b.kind === "weight") || !(cx.group || w.by)) return undefined;
   const node = nodeOf(call, x);
   if (node === undefined) return poison;
   let plain = false;
-  const out = cx.emit(env, expr.span, (make) => stackedDot(cx, make, node, w, axes) ?? ((plain = true), poison), (f) => refuse(cx, f, expr.span, [x, x === "a" ? "b" : "a"].map((n) => call.args.get(n)?.value.span ?? expr.span)));
+  const out = cx.emit(env, expr.span, (make) => {
+    const product = stackedDot(cx, make, node, w, axes);
+    if (product !== undefined && besideSequence(cx, make, node)) {
+      return cx.report("E0256", `${cx.quote(call.args.get(x)?.value.span ?? expr.span, "this")} stands beside the sequence, and this weight goes by tokens of the sequence`, call.args.get(x)?.value.span ?? expr.span, {
+        also: [{ span: w.parameter.span, text: "one for each branch" }], help: "give it a weight that is one for all branches, or each branch a layer of its own: `routed(route, a: …, b: …)`",
+      });
+    }
+    return product ?? ((plain = true), poison);
+  }, (f) => refuse(cx, f, expr.span, [x, x === "a" ? "b" : "a"].map((n) => call.args.get(n)?.value.span ?? expr.span)));
   return plain ? undefined : out;
 }
 

@@ -293,3 +293,26 @@ test("a branch is a part of a routed layer, by its name", () => {
   expect(modelOf(text).parameters.filter((p) => /^(body|ffn)/.test(p.path)).length).toBe(6);
   expect(check(text.replace("ffn.generate", "ffn.generat")).diagnostics.map((d) => `${d.code} ${d.message}`)).toEqual(["E0212 route `modality` has no branch `generat`"]);
 });
+
+describe("rows beside the sequence", () => {
+  const beside = (body: string, more: string): string => spec(body, more)
+    .replace("  process noising on image = flow(predict: velocity)\n", "").replace(/ {2}task draw.*\n/, "").replace("<bos> <boi> given image(picture, turn: 1) <eoi>", "<bos> beside image(picture)")
+    .replace(/ {2}head image.*\n/, "").replace(" + denoise(image)", "").replace(/ {2}sample image.*\n/, "").replace("causal | within(image)", "causal");
+  const cross = "cross_attention(d, image.tokens, d, 2)";
+  const memory = { beside: [4, 7] as const };
+
+  test("each branch reads them with its own weights", () => {
+    const given: Tokens = { stream: [0, 0, 0, 0], doc: [0, 0, 0, 0], turn: [0, 1, 0, 1] };
+    const route = "route turns = by turn { 0 -> a; else -> b }";
+    const routed = runBody(modelOf(beside(`routed(turns, ${cross})`, route)), given, memory);
+    for (const [b, at] of [["a", [0, 2]], ["b", [1, 3]]] as const) {
+      const dense = runBody(modelOf(beside(cross, "")), given, { ...memory, weights: (path, n) => plainWeights(path.replace(/^body\./, `body.${b}.`), n) });
+      for (const i of at) close(routed.out.slice(i * 4, i * 4 + 4), dense.out.slice(i * 4, i * 4 + 4));
+    }
+  });
+
+  test("a weight by route is not theirs", () => {
+    const own = "layer own(d: axis, rows: axis, r: route) {\n  axis e = 4\n  param q[d, e], v[d, e], o[e, d] by r\n  forward (x[t, d], memory[rows, d]) = dot[e](attend[e](dot[d](x, q), dot[d](memory, v), dot[d](memory, v), over: t, keys: rows), o)\n}\nroute turns = by turn { 0 -> a; else -> b }";
+    expect(said(beside("own(d, image.tokens, turns)", own))).toEqual(["E0256", "E0256"]);
+  });
+});

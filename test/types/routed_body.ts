@@ -2,16 +2,20 @@
 
 import { expect } from "vitest";
 import { gradients as backward } from "../../compiler/autodiff/backward.ts";
-import { dimConst, dimValue } from "../../compiler/dim/dim.ts";
+import type { Dim } from "../../compiler/dim/dim.ts";
+import { dimConst, dimText, dimValue, dimVar } from "../../compiler/dim/dim.ts";
 import { GraphBuilder, originAt } from "../../compiler/graph/builder.ts";
 import type { Graph, NodeId } from "../../compiler/graph/graph.ts";
 import { interpret } from "../../compiler/graph/interpret.ts";
 import { elaborateNetwork } from "../../compiler/types/elaborate_network.ts";
 import type { Model } from "../../compiler/types/model.ts";
+import { besideLength } from "../../compiler/types/streams.ts";
 import { noise } from "./apply.ts";
 import { check } from "./loader.ts";
 
 const o = originAt("test");
+/** Tokens of a row beside the sequence. */
+const ROW = 3;
 
 /** Streams text (0) and image (1), tasks draw (0) and tell (1), a declared attribute `turn`; `body` and declarations are the test's. */
 export const spec = (body: string, more = "", options: { d?: number; heads?: string } = {}): string => `${more}
@@ -56,20 +60,20 @@ export interface Ran {
 }
 
 /** The body on x[batch: 1, t, d]. Attributes that are not given are 0; `pos` and `index` count. */
-export function runBody(model: Model, tokens: Tokens, options: { weights?: Weights; x?: readonly number[]; batch?: number } = {}): Ran {
+export function runBody(model: Model, tokens: Tokens, options: { weights?: Weights; x?: readonly number[]; batch?: number; beside?: readonly [width: number, seed: number] } = {}): Ran {
   const batch = options.batch ?? 1;
   const t = tokens.stream.length / batch;
-  const { builder, out, inputs } = bodyOf(model, tokens, batch, options.x);
+  const { builder, out, inputs } = bodyOf(model, tokens, batch, options.x, options.beside);
   builder.output("out", out);
   const type = builder.type(out);
   const graph = builder.finish();
-  const result = interpret(graph, { inputs, lengths: { batch, t }, state: stateOf(model, graph, options.weights ?? plainWeights) });
+  const result = interpret(graph, { inputs, lengths: { batch, t, ...(options.beside ? { [besideLength(model.streams.find((s) => s.beside)?.name ?? "")]: ROW } : {}) }, state: stateOf(model, graph, options.weights ?? plainWeights) });
   const value = result.outputs["out"];
   if (!value) throw new Error("no output");
   return { out: [...value.data], axes: type.axes.map((a) => a.name), graph, x: inputs["x"] ?? [] };
 }
 
-function bodyOf(model: Model, tokens: Tokens, batch: number, x?: readonly number[]): { builder: GraphBuilder; out: NodeId; inputs: Record<string, number[]> } {
+function bodyOf(model: Model, tokens: Tokens, batch: number, x?: readonly number[], beside?: readonly [width: number, seed: number]): { builder: GraphBuilder; out: NodeId; inputs: Record<string, number[]> } {
   const builder = new GraphBuilder("body");
   const t = tokens.stream.length / batch;
   const d = model.network.width;
@@ -79,13 +83,22 @@ function bodyOf(model: Model, tokens: Tokens, batch: number, x?: readonly number
     inputs[name] = [...(tokens[name] ?? Array.from({ length: batch * t }, (_, i) => (name === "pos" || name === "index" ? i % t : 0)))];
     return builder.add("input", [], { name, type: { dtype: "i32", axes } }, o);
   };
+  const rowAttribute = (name: string, tokens: Dim): NodeId => {
+    inputs[`row.${name}`] = Array.from({ length: batch * ROW }, (_, i) => (name === "pos" || name === "index" ? i % ROW : 0));
+    return builder.add("input", [], { name: `row.${name}`, type: { dtype: "i32", axes: [{ name: "batch", size: dimConst(batch) }, { name: "s", size: tokens }] } }, o);
+  };
   const input = builder.add("input", [], { name: "x", type: { dtype: "f32", axes: [...axes, { name: d.name, size: d.size }] } }, o);
   inputs["x"] = [...(x ?? noise(batch * t * (dimValue(d.size) ?? 0), 3))];
   const network = elaborateNetwork(model, builder, {
-    attribute: (side, name) => (side === "query" ? attribute(name) : builder.add("rename", [attribute(name)], { from: "t", to: "s" }, o)),
+    attribute: (side, name, tokens) => (dimText(tokens).startsWith("t_") ? rowAttribute(name, tokens) : side === "query" ? attribute(name) : builder.add("rename", [attribute(name)], { from: "t", to: "s" }, o)),
     level: () => builder.add("const", [], { value: 0.25, dtype: "f32" }, o),
   });
-  return { builder, out: network.body(input), inputs };
+  if (!beside) return { builder, out: network.body(input), inputs };
+  const [width, seed] = beside;
+  const row = model.streams.find((s) => s.beside)?.name ?? "";
+  inputs["memory"] = noise(batch * ROW * width, seed);
+  const memory = builder.add("input", [], { name: "memory", type: { dtype: "f32", axes: [{ name: "batch", size: dimConst(batch) }, { name: `${row}.tokens`, size: dimVar(besideLength(row)) }, { name: d.name, size: d.size }] } }, o);
+  return { builder, out: network.body(input, [memory]), inputs };
 }
 
 function stateOf(model: Model, graph: Graph, weights: Weights): Record<string, number[]> {
