@@ -32,6 +32,7 @@ interface Spec {
 
 const textOf = (s: Spec): string => `use std.blocks { decoder_block, adaln_block, mlp_block, cross_block }
 use std.layers { residual }
+use std.moe { mot_block }
 use std.attention { attention, alibi_attention, cosine_attention, qk_norm_attention, relative_attention, sink_attention, t5_attention }
 model m(d: axis = 8) {
   tokens text  = bytes()
@@ -117,6 +118,21 @@ describe("masks that look ahead", () => {
     "all that comes after the text sees everything": [{ mask: "mine", members: "mask mine(q, k) = k.pos <= q.pos | q.span >= 3", tasks: { plan: "<bos> given drop(0.1) text(title) predict text(t) <boi> given image(x) predict image(y) <eoi>" }, fields: "title: text, t: text, x: image, y: image" }, { plan: 3 }],
   };
   test.each(Object.entries(all))("%s", (_, [s, keep]) => agrees(s, keep));
+});
+
+describe("routed layers", () => {
+  const modality = "route modality = by stream { text -> understand; image -> generate }";
+  const all: Record<string, Spec> = {
+    "two transformers and one attention": { members: modality, body: "stack(2) mot_block(d, 2, mask, modality, qk_norm: true)" },
+    "by role, task and an attribute of one's own": {
+      members: "attribute turn: int = 0\n  route roles = by role { given -> a; predicted -> b }\n  route jobs = by task { chat -> a; draw -> b }\n  route turns = by turn { 0..2 -> a; else -> b }",
+      body: "[residual(routed(roles, swiglu(d, 8))), decoder_block(d, 2, mask), residual(routed(jobs, swiglu(d, 8))), residual(routed(turns, swiglu(d, 8)))]",
+      tasks: { chat: "<bos> given text(a, turn: 1) <sep> given image(p, turn: 2) predict text(b, turn: 1) <eos>", draw: tasks.draw }, fields: "a: text, p: image, b: text, caption: text, picture: image",
+    },
+    "attention inside a branch": { members: modality, body: "[decoder_block(d, 2, mask), residual(routed(modality, attention(d, 2, mask))), decoder_block(d, 2, mask)]" },
+    "attention in branches that differ": { members: modality, body: "[decoder_block(d, 2, mask), residual(routed(modality, understand: attention(d, 2, mask), generate: [rms_norm(d), attention(d, 4, mask)])), decoder_block(d, 2, mask)]" },
+  };
+  test.each(Object.entries(all))("%s", (_, s) => agrees(s));
 });
 
 describe("attention", () => {
