@@ -66,6 +66,7 @@ export function attributeOn(cx: Context, side: "q" | "k", name: string): ScalarE
 export function attributeNode(cx: Context, name: string, at: Span, env: Env): Value {
   const run = cx.run;
   if (!run) return cx.report("E0227", "tensors exist only while a layer is applied", at);
+  if (cx.withoutTokens(`\`token.${name}\``, at)) return poison;
   const read = (n: string): NodeId => {
     cx.made.reads.add(n);
     return run.leaves.attribute("query", n, run.tokens);

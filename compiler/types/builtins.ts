@@ -251,6 +251,7 @@ export const primitives: Readonly<Record<string, Primitive>> = {
       const axis = bracketAxes(call)[0] ?? "";
       let at = nodeOf(call, "at");
       if (!call.args.has("at") && cx.run) {
+        if (cx.withoutTokens("a position", call.expr.callee.span)) return poison;
         cx.made.reads.add("pos");
         at = cx.run.leaves.attribute("query", "pos", cx.run.tokens);
       }
@@ -272,6 +273,7 @@ export const primitives: Readonly<Record<string, Primitive>> = {
       const { cx, env } = call;
       if (v.kind === "poison") return poison;
       if (v.kind !== "process") return cx.report("E0202", `\`level\` needs a process, and this is ${describe(v)}`, call.expr.span);
+      if (cx.withoutTokens("a noise level", call.expr.span)) return poison;
       return cx.emit(env, call.expr.span, () => cx.run?.leaves.level(v.name, cx.run.tokens) ?? poison, () => undefined);
     },
   },

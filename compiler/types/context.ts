@@ -129,6 +129,8 @@ export class Context {
   group: GroupScope | null = null;
   /** The router whose `choose` is worked out; `top` and the like stand nowhere else. */
   choosing: Choosing | null = null;
+  /** The router whose experts are being applied, where it gives them slots instead of tokens. */
+  slots: string | null = null;
   /** Declarations with errors of their own; they are made, but not applied. */
   readonly broken = new Set<object>();
   /** Declarations whose value was too large to go on with; said once, and not made again. */
@@ -159,6 +161,13 @@ export class Context {
       const at = primarySpan(d);
       return d.code.startsWith("E01") && at?.source === text.source && at.start >= text.start && at.start <= text.end;
     });
+  }
+
+  /** Whether there are no tokens here, only slots of an expert; reported where `what` asks for some. */
+  withoutTokens(what: string, at: Span): boolean {
+    if (this.slots === null) return false;
+    this.report("E0264", `${what} is about tokens, and router \`${this.slots}\` gives its experts slots`, at, { help: "a slot holds what was picked from a sample or mixed of it; work on tokens before the routed layer, or choose with `top`" });
+    return true;
   }
 
   /** Poison for the use of a declaration whose own errors have been reported. */

@@ -96,7 +96,7 @@ function toSlots(make: Make, x: NodeId, c: Choice, rows: readonly Axis[], k: num
   const names = rows.map((a) => a.name);
   return {
     input: make.gather(flat(x, names, "token'"), "token'", token),
-    scope: { expert, grouping: own, axis: experts },
+    slots: true, scope: { expert, grouping: own, axis: experts },
     back: (y) => {
       const each = make.gather(flat(c.weights ?? zero, [...names, c.choice], "pair'"), "pair'", make.select(filled, pair, zero));
       const weighed = make.select(filled, make.mul(y, each), make.const(0));
@@ -142,7 +142,7 @@ function runSoft(call: BuiltinCall): Value {
         how: "soft", experts, choice, live, wanted: expert, expert, wantedOffset: grouping.offset, grouping, choices: null, couples: true,
         weights: make.select(make.le(make.const(0, "i32"), expert), make.broadcast(make.amax(share, experts.name), one), make.const(0)), scores: make.sum(sent, slots),
         dispatch: (x) => ({
-          input: make.rename(make.dot(sent, x, TOKENS), slots, TOKENS),
+          slots: true, input: make.rename(make.dot(sent, x, TOKENS), slots, TOKENS),
           back: (y) => make.select(live, make.dot(brought, make.rename(y, TOKENS, slots), experts.name, slots), make.const(0)),
         }),
       },

@@ -31,6 +31,8 @@ export interface GroupScope {
 export interface Dispatch {
   /** What the experts are applied to: x itself, or rows picked from it. */
   readonly input: NodeId;
+  /** True where rows of `input` are slots and no tokens, though their axis is called `t`. */
+  readonly slots?: boolean;
   /** Absent where experts are an axis of `input` (soft mixtures): weights then align with it by name. */
   readonly scope?: GroupScope;
   /** The experts' result, weighted and brought back to the rows of x. */

@@ -191,7 +191,7 @@ const toKey = (e: S.ScalarExpr): S.ScalarExpr => mapExpr(e, (x) => (x.kind === "
 
 function applyBranches(cx: Context, form: RoutedForm & { readonly route: RouteBy }, inputs: readonly Value[], at: Span): Value {
   const run = cx.run;
-  if (!run || !("layers" in form)) return poison;
+  if (!run || !("layers" in form) || cx.withoutTokens("a route", at)) return poison;
   const { route, sets, layers } = form;
   const env: Env = { scope: newScope(null), path: form.path, exact: false, inForward: true };
   const all = route.branches.length;
@@ -274,7 +274,10 @@ function applyExperts(cx: Context, form: RoutedForm & { readonly route: RouterIn
   // Where experts are an axis of the rows, weights meet it by name.
   const rows = d.scope ? ({ kind: "tensor", node: d.input } as const) : named(d.input, route.experts.name, axis);
   const scope = d.scope && { ...d.scope, axis: { ...d.scope.axis, name: axis } };
+  const tokens = cx.slots;
+  cx.slots = d.slots ? route.decl.name.text : null;
   const y = underScope(cx, scope ?? null, () => applyLayer(cx, layer, [rows, ...(takes(layer) > 1 ? rest : [])], at));
+  cx.slots = tokens;
   if (y.kind !== "tensor") return y.kind === "poison" ? poison : cx.report("E0256", "a routed layer gives one tensor", at);
   const out = d.scope ? y : named(y.node, axis, route.experts.name);
   return out.kind === "tensor" ? cx.emit(env, at, () => d.back(out.node), (f) => refuse(cx, f, at, [at])) : poison;

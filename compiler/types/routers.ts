@@ -152,6 +152,7 @@ export function dispatch(cx: Context, router: RouterInstance, input: NodeId, pat
   const x = cx.alone ? ofTokens(cx, input) : input;
   if (!run) return void cx.report("E0227", "tensors exist only while a layer is applied", at);
   if (cx.broken.has(router.decl) && !cx.alone) return void cx.broke();
+  if (cx.withoutTokens("a router", at)) return undefined;
   const asked = askedBefore(cx, run, router, x);
   const chosen = asked ?? choose(cx, router.decl, router.parts, router.losses, x, at);
   if (!chosen) return undefined;

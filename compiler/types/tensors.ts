@@ -26,7 +26,7 @@ export function toNode(cx: Context, v: Value, at: Span, env: Env, like: DType = 
   const out = cx.emit(env, at, (make) => {
     switch (v.kind) {
       case "tensor": return v.node;
-      case "weight": return weightNode(cx, make, v);
+      case "weight": return v.by && cx.withoutTokens("a weight by a route", at) ? poison : weightNode(cx, make, v);
       case "int": return number(make, dimValue(v.dim) ?? 1, like);
       case "axis": return number(make, dimValue(v.size) ?? 1, like);
       case "float": return make.const(v.value ?? 1, "f32");

@@ -92,6 +92,19 @@ test("tokens compete in samples alone", () => {
   expect(said(model("routed(top_experts(d, 2, 1), routed(mine(d, 4), swiglu(d, d)))", router("expert_choice(1, softmax[experts](gate(x)))")))[0]).toMatch(/^E0263 `expert_choice` lets the tokens of a sample compete/);
 });
 
+test("slots of experts are no tokens", () => {
+  const inner = "layer placed(d: axis) {\n  param w[d]\n  forward x[t, d] = x + float(token.pos) * w\n}\n";
+  for (const choose of ["expert_choice(1, softmax[experts](gate(x)))", "soft(slots, dot[d](x, slot))"]) {
+    const own = router(choose, "  axis slots = 2\n  frozen param slot[d, experts, slots]\n");
+    const at = (expert: string): string | undefined => said(`use std.routers { top_experts }\nroute sides = by stream { text -> a; else -> b }\n${own}${inner}layer block(d: axis) {\n  ffn = routed(mine(d), ${expert})\n  forward x[t, d] = ffn(x)\n}\n`)[0];
+    expect(at("swiglu(d, d)")).toBeUndefined();
+    expect(at("placed(d)")).toBe("E0264 `token.pos` is about tokens, and router `mine` gives its experts slots @ token.pos");
+    expect(at("attention(d, 2, full)")).toMatch(/^E0264 a position is about tokens/);
+    expect(at("plain_attention(d, 2, full)")).toMatch(/^E0264 attention is about tokens/);
+    expect(at("routed(top_experts(d, 4, 2), swiglu(d, d))")).toMatch(/^E0264 a router is about tokens/);
+  }
+});
+
 test("routers and layers", () => {
   expect(said(layer("routed(mine(d), swiglu(d, d))"))).toEqual([]);
   expect(said(layer("routed(mine, swiglu(d, d))"))[0]).toMatch(/^E0209 router `mine` takes arguments/);
