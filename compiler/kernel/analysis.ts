@@ -7,6 +7,7 @@ import type { Axis, DType, Graph, Node, NodeId, NodeOf } from "../graph/graph.ts
 import type { OpName } from "../graph/ops.ts";
 import { spaceAxis } from "./coords.ts";
 import type { Storage } from "./evaluate.ts";
+import { placesOf, sumOfChoices } from "./short_sum.ts";
 import type { ProductNode } from "./siblings.ts";
 import { siblingProducts } from "./siblings.ts";
 import { isStack } from "./stack.ts";
@@ -80,7 +81,7 @@ export const storedAs = (a: Pick<Analysis, "graph" | "narrow">, id: NodeId): DTy
 function anchorKind(graph: Graph, n: Node): UnitKind | undefined {
   switch (n.op) {
     case "dot": return n.attrs.axes.length === 0 ? undefined : isProduct(graph, n) ? "product" : "reduce";
-    case "sum": case "amax": return n.attrs.axes.length === 0 ? undefined : "reduce";
+    case "sum": case "amax": return n.attrs.axes.length === 0 || sumOfChoices(graph, n) ? undefined : "reduce";
     case "argmax": return "reduce";
     case "grouped_dot": case "grouped_dw": return "product";
     case "attend": case "attend_lse": return "attend";
@@ -171,6 +172,7 @@ export function analyse(graph: Graph): Analysis {
     if (n.op === "const" || n.op === "iota") return 0;
     if (n.op === "random") return 60;
     if (n.op === "rope") return 2 * cost(n.args[0] ?? 0) + cost(n.args[1] ?? 0) + 20;
+    if (sumOfChoices(graph, n)) return (placesOf(graph, n)?.length ?? 1) * (inner + 1);
     // One load, from where the part lies.
     if (isStack(graph, n)) return 3;
     if (views.has(n.op) || n.op === "slice" || n.op === "cast") return inner;

@@ -13,6 +13,7 @@ import { roundHalf } from "../scalar/half.ts";
 import { coordinate, dimExpr, mergePoint, pointKey, sameExpr, spaceAxis, splitPoint } from "./coords.ts";
 import type { StorageType } from "./kernel.ts";
 import { randomPoint } from "./random_point.ts";
+import { placesOf } from "./short_sum.ts";
 import { isStack } from "./stack.ts";
 
 /** A tensor that holds a node: its memory order names the node's own axes. */
@@ -162,7 +163,12 @@ export class Evaluator {
       case "dot":
         if (node.attrs.axes.length > 0) break;
         return binary("mul", value(0), value(1));
-      case "sum": case "amax":
+      case "sum": {
+        const places = placesOf(this.#sources.graph, node);
+        if (!places) break;
+        return places.map((p) => value(0, { ...at, ...Object.fromEntries(Object.entries(p).map(([n, i]) => [n, i32(i)])) })).reduce(add);
+      }
+      case "amax":
         if (node.attrs.axes.length > 0) break;
         return value(0);
       case "rename": {
