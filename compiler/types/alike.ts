@@ -100,6 +100,8 @@ export function alike(a: LayerValue, b: LayerValue, ownA: Own, ownB: Own): boole
       case "layer": return y.kind === "layer" && layers(x, y);
       case "list": case "tuple": return y.kind === x.kind && x.items.length === y.items.length && x.items.every((v, i) => values(v, y.items[i] ?? v));
       case "range": return y.kind === "range" && dimEqual(x.from, y.from) && dimEqual(x.to, y.to);
+      case "lambda": return y.kind === "lambda" && x.expr === y.expr && x.env.scope === y.env.scope;
+      case "subject": return y.kind === "subject" && x.side === y.side;
       // A function of a layer is the same text; what it reads of the layer is compared with the layer's names.
       case "decl": return y.kind === "decl" && x.decl === y.decl;
       case "weight": {

@@ -66,6 +66,12 @@ test("`shared` is the plain block, with the paths of the plain block", () => {
   expect(a.graph.nodes.length).toBe(b.graph.nodes.length);
 });
 
+test("every weight knows the one it would be without branches", () => {
+  const { parameters } = modelOf(spec("mot_block(d, 2, mask, modality)", route));
+  const plain = modelOf(spec("mot_block(d, 2, mask, shared)", "use std.moe { mot_block }")).parameters.map((p) => p.path);
+  for (const b of ["understand", "generate"]) expect(parameters.filter((p) => p.path.includes(b)).map((p) => p.dense)).toEqual(plain.filter((p) => p.startsWith("body")));
+});
+
 test("weights of attention by branch decay, gains do not", () => {
   const { parameters } = modelOf(spec("mot_block(d, 2, mask, modality, qk_norm: true)", route));
   expect(parameters.filter((p) => p.path.includes("understand")).map((p) => [p.path.replace("body.", ""), p.decay])).toEqual([

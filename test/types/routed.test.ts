@@ -278,6 +278,20 @@ router two(d: axis, n: int) {
     gradients(model, tokens);
   });
 
+  test("weights by route inside experts are those of a routed layer inside experts", () => {
+    const own = "layer own(d: axis, r: route) {\n  axis to = d\n  param w[d, to] by r\n  forward x[d] = rename[to -> d](dot[d](x, w))\n}";
+    const [a, b] = ["own(d, modality)", "routed(modality, linear(d, d))"].map((layer) => modelOf(spec(`routed(two(d, 3), ${layer})`, `${decl}\n${own}`)));
+    if (!a || !b) throw new Error("no models");
+    expect(a.parameters.map((p) => [p.path, p.axes.length, p.dense])).toEqual(b.parameters.map((p) => [p.path, p.axes.length, p.dense]));
+    close(runBody(a, tokens).out, runBody(b, tokens).out);
+  });
+
+  test("branches that are given one function are alike", () => {
+    const map = "layer ff(d: axis, act: fn) {\n  up = linear(d, d)\n  forward x[d] = act(up(x))\n}";
+    const model = modelOf(spec("routed(modality, ff(d, x => relu(x)))", `${modality}\n${map}`));
+    expect(runBody(model, tokens).graph.nodes.filter((n) => n.op === "grouped_dot").length).toBe(1);
+  });
+
   test("frozen layers, frozen branches, copies and experts that start alike", () => {
     const route = "route modality = by stream { text -> frozen understand; image -> generate from understand }";
     const own = (body: string, more = route): (string | boolean)[][] => modelOf(spec(body, `${more}\n${decl.slice(decl.indexOf("\n"))}`)).parameters.filter((p) => p.path.startsWith("body")).map((p) => [p.path, p.frozen, p.from ?? "", p.alike ?? false]);
