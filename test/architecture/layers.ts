@@ -22,7 +22,7 @@ export const layers: readonly Layer[] = [
   { name: "compiler/graph", paths: ["compiler/graph/"], holds: "tensors with named axes: ops, inference, rewriting, the interpreter that defines meaning", may: ["grammar", "compiler/dim", "compiler/scalar"] },
   { name: "compiler/types", paths: ["compiler/types/"], holds: "the elaborator: names, axes, layers; the checked Model", may: ["grammar", "compiler/ast", "compiler/dim", "compiler/scalar", "compiler/graph"] },
   { name: "compiler/mask", paths: ["compiler/mask/"], holds: "what a mask means for tiles, caches and pictures, and what it lets through: proofs and witnesses", may: ["grammar", "compiler/dim", "compiler/scalar", "compiler/graph", "compiler/types"] },
-  { name: "compiler/routing", paths: ["compiler/routing/"], holds: "which tokens go to which experts, as data and as pictures", may: ["compiler/types", "compiler/mask"] },
+  { name: "compiler/routing", paths: ["compiler/routing/"], holds: "which tokens go to which experts, as data and as pictures", may: ["compiler/dim", "compiler/types", "compiler/mask"] },
   { name: "compiler/autodiff", paths: ["compiler/autodiff/"], holds: "one gradient rule an op, the reverse sweep, rematerialisation", may: ["compiler/dim", "compiler/scalar", "compiler/graph"] },
   { name: "compiler/kernel", paths: ["compiler/kernel/"], holds: "loops, tiles and barriers: fusion, templates, verifier, interpreter, memory plan", may: ["compiler/dim", "compiler/scalar", "compiler/graph"] },
   { name: "plan data", paths: PLAN_DATA, holds: "plans and manifests as data, and their schema; all that ships with a runtime", may: [], packages: ["valibot"] },

@@ -1,12 +1,14 @@
-// docs/routing.md is true: its base model and every variant of it check without a word, and their training and generation programs lower.
+// docs/routing.md is true: its base model and every variant of it are formatted and check without a word, and their training and generation programs lower.
 
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { format } from "../../compiler/ast/format.ts";
 import { lowerForward } from "../../compiler/lower/forward.ts";
 import { routingLayers } from "../../compiler/lower/routing.ts";
 import { lowerTraining } from "../../compiler/lower/train.ts";
 import { cacheSoundness } from "../../compiler/mask/soundness.ts";
+import { makeSource } from "../../grammar/source.ts";
 import { check, lines, root } from "./loader.ts";
 
 const page = readFileSync(join(root, "docs/routing.md"), "utf8");
@@ -30,6 +32,8 @@ describe.each(blocks.map((b) => [[...b.matchAll(/^variant (\w+)/gm)].map((m) => 
   const text = whole(block);
   const result = check(text);
   const models = result.models.filter((m) => m.name !== "base");
+
+  test("is formatted", () => expect(format(makeSource("page.heddle", block)).text).toBe(block));
 
   test("says nothing", () => {
     expect(lines(result, text)).toEqual([]);
