@@ -1,10 +1,15 @@
 // Built-in functions of routed layers: `routed`, `frozen`, and what `dot` and `gather` do with weights that each row has its own of.
 // In: the call. Out: a layer, or a tensor; undefined where a product or look-up is an ordinary one.
 
+import { dimText } from "../dim/dim.ts";
+import type { NodeId } from "../graph/graph.ts";
+import type { Make } from "../graph/make.ts";
 import type { BuiltinCall, Primitive } from "./builtin_call.ts";
 import { nodeOf, valueOf } from "./builtin_call.ts";
+import type { Context } from "./context.ts";
 import { makeFrozen, makeRouted } from "./routed.ts";
-import { besideSequence, stackedDot, stackedRows } from "./stacks.ts";
+import { stackedDot, stackedRows } from "./stacks.ts";
+import { besideLength } from "./streams.ts";
 import { refuse } from "./tensors.ts";
 import type { Value } from "./values.ts";
 import { poison } from "./values.ts";
@@ -49,4 +54,10 @@ export function stackedLookUp(call: BuiltinCall, axis: string): Value | undefine
   let plain = false;
   const out = cx.emit(env, expr.span, (make) => stackedRows(cx, make, w, axis, index) ?? ((plain = true), poison), (f) => refuse(cx, f, expr.span, [...call.args.values()].map((a) => a.value.span)));
   return plain ? undefined : out;
+}
+
+/** Whether a value lies along a row of tokens beside the sequence, and not along the sequence. */
+function besideSequence(cx: Context, make: Make, x: NodeId): boolean {
+  const axes = make.type(x).axes;
+  return !axes.some((a) => a.name === "t") && axes.some((a) => cx.besides.some((s) => dimText(a.size) === besideLength(s)));
 }

@@ -4,7 +4,7 @@
 // mixed radix, that is nowhere if one of them is. Names of such axes hold a `#`, which no text can say.
 
 import type { Dim } from "../dim/dim.ts";
-import { dimConst, dimMul, dimText, dimValue } from "../dim/dim.ts";
+import { dimConst, dimMul, dimValue } from "../dim/dim.ts";
 import type { NodeId } from "../graph/graph.ts";
 import type { Grouping, Make } from "../graph/make.ts";
 import * as S from "../scalar/expr.ts";
@@ -12,7 +12,6 @@ import type { Context } from "./context.ts";
 import type { GroupScope } from "./group_scope.ts";
 import type { Parameter } from "./parameter.ts";
 import { scalarNode } from "./scalar_nodes.ts";
-import { besideLength } from "./streams.ts";
 import type { RouteBy, WeightValue } from "./values.ts";
 
 /** The axis of a stack of branches, and of several scopes together. */
@@ -152,10 +151,4 @@ export function stackedRows(cx: Context, make: Make, w: WeightValue, axis: strin
   if (!stack || count === undefined) return undefined;
   const at = make.clamp(index, 0, count - 1);
   return make.gather(make.merge(stack.table, [stack.axis, axis], ROWS), ROWS, make.add(make.scale(somewhere(make, stack), count), at));
-}
-
-/** Whether a value lies along a row of tokens beside the sequence, and not along the sequence. */
-export function besideSequence(cx: Context, make: Make, x: NodeId): boolean {
-  const axes = make.type(x).axes;
-  return !axes.some((a) => a.name === "t") && axes.some((a) => cx.besides.some((s) => dimText(a.size) === besideLength(s)));
 }
