@@ -1,6 +1,6 @@
 // A mixture of experts (SwiGLU, top 2, its router included) beside a dense network of the same active work, on the same adapter in
 // the same run: times, dispatches, bytes against the least that must move, and all rows on two of the experts.
-// Usage: node test/bench/moe.mjs [--experts 8,64] [--tokens 1024] [--width 128] [--hidden 128] [--seconds 40] [--json FILE] [--docs]
+// Usage: node test/bench/moe.mjs [--experts 8,64] [--tokens 2048] [--width 128] [--hidden 128] [--seconds 40] [--json FILE] [--docs]
 //   --seconds  time for all measures together, taken in turn, so that a busy moment does not hit one alone
 //   --docs     puts the table into docs/benchmarks.md, between its bench:moe marks
 // HEDDLE_ADAPTER chooses the adapter. Exit code 0; 1 if a result is wrong; 2 for a wrong option.
@@ -33,7 +33,7 @@ function options() {
   try {
     const { values } = parseArgs({
       options: {
-        experts: { type: "string", default: "8,64" }, tokens: { type: "string", default: "1024" }, width: { type: "string", default: "128" }, hidden: { type: "string", default: "128" },
+        experts: { type: "string", default: "8,64" }, tokens: { type: "string", default: "2048" }, width: { type: "string", default: "128" }, hidden: { type: "string", default: "128" },
         seconds: { type: "string", default: "40" }, json: { type: "string" }, docs: { type: "boolean", default: false },
       },
     });

@@ -17,7 +17,7 @@ export function moeTable({ cells, adapter, version, shape, choices, bound }) {
   for (const backward of [false, true]) {
     const list = cells.filter((c) => c.backward === backward);
     const dense = list.find((c) => c.experts === 0);
-    lines.push(backward ? "Forward and backward" : "Forward", "", row(["", "dispatches", "ms", "dense = 1", "processor ms", "dense = 1", "MB moved", "least MB", "moved / least", ...(backward ? [] : ["error"])]));
+    lines.push(backward ? "### Forward and backward" : "### Forward", "", row(["", "dispatches", "ms", "dense = 1", "processor ms", "dense = 1", "MB moved", "least MB", "moved / least", ...(backward ? [] : ["error"])]));
     lines.push(row(Array.from({ length: backward ? 9 : 10 }, () => "---")));
     for (const c of list) lines.push(row([
       c.experts === 0 ? "dense" : `${c.experts} experts${c.skewed ? ", all rows on two" : ""}`, String(c.dispatches),
