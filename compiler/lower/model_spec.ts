@@ -16,9 +16,10 @@ export interface ParameterLayout extends FlatParameters {
 
 /** Offsets in elements; each parameter starts at a multiple of 4. */
 export function layoutParameters(model: Model): ParameterLayout {
-  const rate = (p: Parameter): number => (p.frozen ? 0 : (p.balance ?? 0));
-  const decayed = model.parameters.filter((p) => p.decay && !p.frozen && rate(p) === 0);
-  const rates = [...new Set(model.parameters.map(rate).filter((r) => r !== 0))].sort((a, b) => a - b);
+  // A rate of 0 is a rate: what such a bias is told is no slope either.
+  const rate = (p: Parameter): number | undefined => (p.frozen ? undefined : p.balance);
+  const decayed = model.parameters.filter((p) => p.decay && !p.frozen && rate(p) === undefined);
+  const rates = [...new Set(model.parameters.map(rate).filter((r) => r !== undefined))].sort((a, b) => a - b);
   const parameters: ParameterSpec[] = [];
   let offset = 0;
   const place = (group: readonly Parameter[]): number => {
@@ -29,7 +30,7 @@ export function layoutParameters(model: Model): ParameterLayout {
     return offset;
   };
   const first = place(decayed);
-  place(model.parameters.filter((p) => rate(p) === 0 && !decayed.includes(p)));
+  place(model.parameters.filter((p) => rate(p) === undefined && !decayed.includes(p)));
   const balanced = rates.map((r) => ({ start: offset, end: place(model.parameters.filter((p) => rate(p) === r)), rate: r }));
   return { parameters, count: Math.max(4, offset), decayed: first, ...(balanced.length > 0 ? { balanced } : {}) };
 }

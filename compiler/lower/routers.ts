@@ -50,7 +50,7 @@ export function routerLosses(builder: GraphBuilder, notes: readonly RoutingNote[
 export function routingOutput(builder: GraphBuilder, notes: readonly RoutingNote[]): void {
   const parts = notes.flatMap((n) => {
     const o = onNote(builder, n);
-    return [loadOf(o, n), o.add("broadcast", [n.wanted], { axis: axis(CLASS, dimConst(1)) })];
+    return [loadOf(o, n.experts, n.offset), o.add("broadcast", [n.wanted], { axis: axis(CLASS, dimConst(1)) })];
   });
   const [first] = parts;
   if (first === undefined) return;
@@ -62,10 +62,10 @@ export function routingOutput(builder: GraphBuilder, notes: readonly RoutingNote
 export function balanceOutputs(builder: GraphBuilder, notes: readonly RoutingNote[]): void {
   const found = new Map<string, { readonly parameter: Parameter; readonly node: NodeId }>();
   for (const n of notes) {
-    const parameter = n.bias?.parameter;
-    if (!parameter || parameter.frozen) continue;
+    const { parameter, offset } = n.bias ?? {};
+    if (!parameter || offset === undefined || parameter.frozen) continue;
     const o = onNote(builder, n);
-    const load = loadOf(o, n);
+    const load = loadOf(o, n.experts, offset);
     const total = o.sum(load, [CLASS]);
     const over = o.cast(o.bin("sub", o.num("mul", load, n.experts), total), "f32");
     const old = found.get(parameter.path)?.node;
@@ -82,8 +82,8 @@ export function balanceOutputs(builder: GraphBuilder, notes: readonly RoutingNot
 const onNote = (builder: GraphBuilder, n: RoutingNote): OpsOn => new OpsOn(builder, { spans: [n.span], path: n.path, via: [] });
 
 /** i32[class: experts]: rows of each expert. */
-function loadOf(o: OpsOn, n: RoutingNote): NodeId {
-  const size = dimConst(n.experts);
-  const from = (start: number): NodeId => o.add("slice", [n.offset], { axis: CLASS, start: dimConst(start), size });
+function loadOf(o: OpsOn, experts: number, offset: NodeId): NodeId {
+  const size = dimConst(experts);
+  const from = (start: number): NodeId => o.add("slice", [offset], { axis: CLASS, start: dimConst(start), size });
   return o.bin("sub", from(1), from(0));
 }

@@ -248,7 +248,8 @@ function biasOf(call: BuiltinCall, experts: Axis, rate: number): (Required<Pick<
   if (!axis || own.length !== 1 || axis.name !== experts.name || !dimEqual(axis.size, experts.size)) {
     return bad(`${cx.quote(at, "the weight")} has axes ${own.map((a) => `\`${a.name}\``).join(", ") || "none"}, and one number for each expert is needed`, p);
   }
-  if (p.frozen) return bad(`${cx.quote(at, "the weight")} is frozen, and balancing moves it`, p);
+  // In a layer that is frozen as a whole the bias stays where it is, as all else does.
+  if (p.frozen && !p.frozenWithin) return bad(`${cx.quote(at, "the weight")} is frozen, and balancing moves it`, p);
   if (p.init.kind !== "zeros") return bad(`${cx.quote(at, "the weight")} does not start at zero, so some experts would be preferred from the start`, p);
   (p as { balance?: number }).balance = rate;
   const t = cx.evaluate.tensorOf(cx, v, at, env);

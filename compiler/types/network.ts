@@ -46,8 +46,9 @@ export interface RoutingNote {
   readonly wanted: NodeId;
   /** Terms that the router adds to the loss: f32 scalars, weighted. A router that is shared and asked the same thing twice says them once. */
   readonly losses: readonly { readonly name: string; readonly node: NodeId; readonly span: Span }[];
-  /** Selection bias that is moved by load after each step, without gradient (DeepSeek-V3), at this rate. */
-  readonly bias?: { readonly parameter: Parameter; readonly rate: number };
+  /** Selection bias that is moved by load after each step, without gradient (DeepSeek-V3), at this rate. `offset`: of the group-by of where rows
+   *  want to go; what capacity sends nowhere counts, or a crowded expert would look like a full one. */
+  readonly bias?: { readonly parameter: Parameter; readonly rate: number; readonly offset: NodeId };
   /** True where which expert a token goes to depends on other tokens (expert choice, soft mixtures). */
   readonly couples: boolean;
   readonly span: Span;

@@ -24,6 +24,8 @@ export interface Parameter {
   /** Weight decay: matrices yes; vectors, norms, biases and embeddings no. */
   readonly decay: boolean;
   readonly frozen: boolean;
+  /** Frozen with all of the layer or branch that it is in, not by itself. */
+  readonly frozenWithin?: boolean;
   /** Starts with the values of the parameter of this path: an expert that begins as a copy of another. */
   readonly from?: string;
   /** The path without names of branches: what the weight is called in a model that does not route here (upcycling). */

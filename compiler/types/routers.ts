@@ -187,6 +187,6 @@ function noteOf(cx: Context, make: Make, router: RouterInstance, { choice, losse
     path, route: router.decl.name.text, dispatch: choice.how, learned: choice.how !== "pick", experts: dimValue(experts.size) ?? 1, choices: choice.choices, branches: [],
     expert: choice.expert, offset: choice.grouping.offset, wanted: somewhere(make, choice.wantedOffset, experts.size),
     ...(weights === undefined ? {} : { weights }), ...(scores === undefined ? {} : { scores }), ...(capacity === undefined ? {} : { capacity }),
-    losses, ...(bias && !again ? { bias: { parameter: bias.parameter, rate: bias.rate } } : {}), couples: choice.couples, span, router: { path: router.path, span: router.span }, ...(rows ? { rows } : {}),
+    losses, ...(bias && !again ? { bias: { parameter: bias.parameter, rate: bias.rate, offset: choice.wantedOffset } } : {}), couples: choice.couples, span, router: { path: router.path, span: router.span }, ...(rows ? { rows } : {}),
   };
 }

@@ -42,7 +42,7 @@ function makeWeight(cx: Context, w: WeightName, axes: readonly NamedSize[], init
   const dense = withoutBranches(making, path);
   const parameter: Parameter = {
     path, axes: [...experts.map(({ name, size, span }) => ({ name, size, span })), ...axes], init, decay: axes.length >= 2, frozen: frozen || (making?.frozen ?? false), span: w.name.span,
-    ...(dense === path ? {} : { dense }), ...(experts.length > 0 ? { experts: experts.map((a) => a.name), alike: making?.alike ?? false } : {}),
+    ...(making?.frozen ? { frozenWithin: true } : {}), ...(dense === path ? {} : { dense }), ...(experts.length > 0 ? { experts: experts.map((a) => a.name), alike: making?.alike ?? false } : {}),
   };
   cx.made.parameters.push(parameter);
   return parameter;

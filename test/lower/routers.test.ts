@@ -9,6 +9,7 @@ import { interpret } from "../../compiler/graph/interpret.ts";
 import { Make } from "../../compiler/graph/make.ts";
 import { guaranteed, software } from "../../compiler/kernel/kernel.ts";
 import { lowerForward } from "../../compiler/lower/forward.ts";
+import { layoutParameters } from "../../compiler/lower/model_spec.ts";
 import { lowerApply } from "../../compiler/lower/optimizer.ts";
 import { balanceOutputs, routerLosses, routerSpecs, routingOutput } from "../../compiler/lower/routers.ts";
 import { lowerStep } from "../../compiler/lower/step.ts";
@@ -16,6 +17,7 @@ import { lowerTraining } from "../../compiler/lower/train.ts";
 import type { TrainSpec } from "../../compiler/plan/manifest.ts";
 import type { RoutingNote } from "../../compiler/types/network.ts";
 import type { Parameter } from "../../compiler/types/parameter.ts";
+import { textModel } from "../cache/routed_specs.ts";
 import { compileKernels, modelOf } from "../fixtures/numbers.ts";
 import { tinySpec } from "../sequence/tiny_spec.ts";
 
@@ -23,12 +25,14 @@ const span = { source: "spec.heddle", start: 0, end: 1 };
 const E = 3;
 const bias: Parameter = { path: "ffn.router.bias", axes: [{ name: "experts", size: dimConst(E), span }], init: { kind: "zeros" }, decay: false, frozen: false, balance: 0.01, span };
 
-/** A note of a layer whose rows go where an input says. */
-function note(b: GraphBuilder, path: string, over: Partial<RoutingNote> = {}): RoutingNote {
+/** A note of a layer whose rows go where an input says, and want to go where another does if `drops`. */
+function note(b: GraphBuilder, path: string, { balances, drops, ...over }: Partial<RoutingNote> & { readonly balances?: Parameter; readonly drops?: boolean } = {}): RoutingNote {
   const m = new Make(b, originAt(path));
-  const expert = m.input(`${path}.expert`, { dtype: "i32", axes: [{ name: "batch", size: dimVar("batch") }, { name: "t", size: dimVar("t") }] });
+  const rows = (name: string) => m.input(`${path}.${name}`, { dtype: "i32", axes: [{ name: "batch", size: dimVar("batch") }, { name: "t", size: dimVar("t") }] });
+  const expert = rows("expert");
   const { offset } = m.groupBy(expert, dimConst(E));
   return {
+    ...(balances ? { bias: { parameter: balances, rate: 0.01, offset: drops ? m.groupBy(rows("wants"), dimConst(E)).offset : offset } } : {}),
     path, route: "r", learned: true, dispatch: "top", experts: E, branches: [], expert, offset, wanted: m.input(`${path}.wanted`, { dtype: "i32", axes: [] }), losses: [], couples: false, span, ...over,
   } as RoutingNote;
 }
@@ -69,7 +73,7 @@ describe("counts and terms", () => {
 
   test("a bias is told how far each load lies from the mean, by all layers that share it", () => {
     const b = new GraphBuilder("grad");
-    const with_ = { bias: { parameter: bias, rate: 0.01 } };
+    const with_ = { balances: bias };
     balanceOutputs(b, [note(b, "a", with_), note(b, "b", with_), note(b, "c")]);
     expect(b.outputs.map((o) => [o.name, o.into])).toEqual([["grads/ffn.router.bias", "grads/ffn.router.bias"]]);
     const { outputs } = interpret(b.finish(), { inputs: { "a.expert": first, "b.expert": second }, state: {}, lengths });
@@ -77,17 +81,36 @@ describe("counts and terms", () => {
     expect(Array.from(outputs["grads/ffn.router.bias"]?.data ?? [])).toEqual([-3 - 5, 6 - 8, -3 + 13]);
   });
 
+  test("what capacity drops was wanted all the same", () => {
+    const b = new GraphBuilder("grad");
+    const n = note(b, "a", { balances: bias, drops: true });
+    routingOutput(b, [n]);
+    balanceOutputs(b, [n]);
+    const { outputs } = interpret(b.finish(), { inputs: { "a.expert": first, "a.wants": second, "a.wanted": [8] }, state: {}, lengths });
+    expect(Array.from(outputs["routing"]?.data ?? [])).toEqual([1, 4, 1, 8]);
+    expect(Array.from(outputs["grads/ffn.router.bias"]?.data ?? [])).toEqual([3 - 8, -8, 21 - 8]);
+  });
+
+  test("a rate of 0 moves nothing, and is no slope of the others", () => {
+    const layout = layoutParameters(modelOf(textModel("routed(deepseek_experts(d, 4, 2, rate: 0.0), swiglu(d, 6))")));
+    const p = layout.parameters.find((x) => x.balance === 0);
+    expect(layout.balanced).toEqual([{ start: p?.offset, end: layout.count, rate: 0 }]);
+  });
+
   test("a frozen bias stays where it is", () => {
     const b = new GraphBuilder("grad");
-    balanceOutputs(b, [note(b, "a", { bias: { parameter: { ...bias, frozen: true }, rate: 0.01 } })]);
+    balanceOutputs(b, [note(b, "a", { balances: { ...bias, frozen: true } })]);
     expect(b.outputs).toEqual([]);
+    const frozen = modelOf(textModel("frozen(routed(deepseek_experts(d, 4, 2), swiglu(d, 6)))"));
+    expect(layoutParameters(frozen).balanced).toBeUndefined();
+    expect(lowerTraining(frozen, "grad").outputs.filter((o) => o.name.includes("router"))).toEqual([]);
   });
 });
 
 test.each([guaranteed, software])("many layers by the kernels for $name", (target) => {
   const b = new GraphBuilder("grad");
   const paths = Array.from({ length: 25 }, (_, i) => `body[${i}].ffn`);
-  const notes = paths.map((p) => note(b, p, { bias: { parameter: { ...bias, path: `${p}.bias` }, rate: 0.01 } }));
+  const notes = paths.map((p) => note(b, p, { balances: { ...bias, path: `${p}.bias` } }));
   routingOutput(b, notes);
   balanceOutputs(b, notes);
   const expert = (i: number) => first.map((e) => (e < 0 ? e : (e + i) % E));
