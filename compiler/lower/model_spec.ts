@@ -84,8 +84,7 @@ export function modelSpec(model: Model, layout: ParameterLayout, cache: ModelSpe
     decayed: layout.decayed,
     ...(notes.length === 0 ? {} : { routers: routerSpecs(notes) }),
     ...(coupled === undefined ? {} : { coupled }),
-    // Every later token may change where the earlier ones go, so none of their keys lasts.
-    cache: coupled === undefined ? cache : { sound: false, reason: cache.sound ? coupled : cache.reason },
+    cache,
     ...(model.maxTokens === undefined ? {} : { maxTokens: model.maxTokens }),
   };
 }

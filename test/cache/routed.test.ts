@@ -8,7 +8,7 @@ import { check, lines } from "../types/loader.ts";
 import { compareTask } from "./compare.ts";
 import { backendOf, machineOf, tolerance } from "./machine.ts";
 import { meaningOf, ROUNDING, specOf } from "./meaning.ts";
-import { coupledModels, soundModels, textModel } from "./routed_specs.ts";
+import { apartModels, coupledModels, soundModels, textModel } from "./routed_specs.ts";
 
 let host: GpuHost;
 beforeAll(async () => {
@@ -43,13 +43,21 @@ describe.each(Object.entries(soundModels))("%s", (_, text) => {
   });
 });
 
+describe.each(Object.entries(apartModels))("%s", (_, text) => {
+  test("is not packed, keeps its cache, and means the same cached and whole", async () => {
+    const model = modelOf(text);
+    expect(specOf(model)).toMatchObject({ cache: { sound: true }, coupled: /^router `\w+` of `body.*generate` chooses among all tokens of a sample$/.exec(specOf(model).coupled ?? "")?.[0] ?? "" });
+    await means(model);
+  });
+});
+
 describe.each(Object.entries(coupledModels))("%s", (name, text) => {
-  test("keeps nothing, says why, and means the same", async () => {
+  test("keeps nothing of what it draws, says why, and means the same", async () => {
     const model = modelOf(text);
     const { cache, coupled } = specOf(model);
     expect(cache.sound).toBe(false);
-    expect(!cache.sound && Object.values(cache.keep ?? {}).every((n) => n === 0)).toBe(true);
-    expect(coupled, name).toMatch(/^router `\w+` of `body.*ffn` chooses among all tokens of a sample$/);
+    expect(!cache.sound && cache.keep?.["draw"] === 0).toBe(true);
+    expect(coupled, name).toMatch(/^router `\w+` of `body.*` chooses among all tokens of a sample$/);
     await means(model);
   });
 });

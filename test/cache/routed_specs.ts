@@ -70,8 +70,16 @@ export const soundModels: Readonly<Record<string, string>> = {
   "whole blocks": bothModel("routed(modality, decoder_block(d, 2, mask)), decoder_block(d, 2, mask)"),
 };
 
+/** Tokens of an image compete among themselves, in a branch that no text takes: an image is made, or given, as a whole. */
+export const apartModels: Readonly<Record<string, string>> = {
+  "expert choice in one modality": bothModel("decoder_block(d, 2, mask), routed(modality, understand: swiglu(d, 6), generate: routed(expert_choice_experts(d, 4), swiglu(d, 6))), decoder_block(d, 2, mask)"),
+  "a soft mixture in one modality": bothModel("decoder_block(d, 2, mask), routed(modality, understand: swiglu(d, 6), generate: routed(soft_experts(d, 3, slots: 2), swiglu(d, 6))), decoder_block(d, 2, mask)"),
+};
+
 /** Where a token goes depends on all tokens of its sample. */
 export const coupledModels: Readonly<Record<string, string>> = {
   "expert choice": imageModel("moe_block(d, 2, mask, expert_choice_experts(d, 4), hidden: 6)"),
+  "expert choice in one modality, among several images": bothModel("routed(modality, understand: swiglu(d, 6), generate: routed(expert_choice_experts(d, 4), swiglu(d, 6))), decoder_block(d, 2, mask)")
+    .replace("<boi> predict image(picture) <eoi>", "<boi> given image(before) <boi> predict image(picture) <eoi>").replace("draw(caption: text, ", "draw(caption: text, before: image, "),
   "soft mixture": imageModel("moe_block(d, 2, mask, soft_experts(d, 4, slots: 2), hidden: 6)"),
 };
