@@ -50,8 +50,8 @@ function alternatives(model: Model, parameters: readonly Parameter[]): number {
 
 /** Of the experts that lead a weight, the share that one token goes to. */
 function shareOf(model: Model, p: Parameter): number {
-  // A layer that is applied twice is noted twice.
-  const around = [...new Map(model.routed.filter((r) => r.dispatch !== "route" && under(p.path, r.path)).map((r) => [r.path, r])).values()].sort((a, b) => a.path.length - b.path.length);
+  // A layer that is applied twice is noted twice; one router right inside another has its path.
+  const around = [...new Map(model.routed.filter((r) => r.dispatch !== "route" && under(p.path, r.path)).map((r) => [`${r.path} ${r.router?.path}`, r])).values()].sort((a, b) => a.path.length - b.path.length);
   return (p.experts ?? []).reduce((share, _, i) => {
     const r = around[i];
     // Soft mixtures and experts that choose have no number of their own for a token.

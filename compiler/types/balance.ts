@@ -192,6 +192,7 @@ export const balancePrimitives: Readonly<Record<"load_balance" | "importance" | 
     signature: "importance(choose)", doc: "In a router: variance over squared mean, over experts, of the weights that each was given. Shazeer et al. 2017.", brackets: "none", args: ["choice"],
     run: (call) => {
       const choice = choiceOf(call);
+      if (choice?.how === "soft") return call.cx.report("E0261", "`importance` needs weights of experts, and a soft mixture sends every token everywhere", spanOf(call, "choice"));
       return choice ? emitted(call, (make) => importance(make, choice)) : poison;
     },
   },

@@ -42,6 +42,7 @@ test.each([
   ["routed(modality, understand: swiglu(d, 5), generate: swiglu(d, 9))", swiglu(5) + swiglu(9), swiglu(9)],
   ["mot_block(d, 2, mask, modality, hidden: 6)", 2 * (attention + 2 * D + swiglu(6)), attention + 2 * D + swiglu(6)],
   ["routed(modality, understand: swiglu(d, 5), generate: routed(top_experts(d, 8, 2), swiglu(d, 3)))", swiglu(5) + 8 * D + 8 * swiglu(3), Math.max(swiglu(5), 8 * D + 2 * swiglu(3))],
+  ["routed(top_experts(d, 2, 1), routed(top_experts(d, 3, 1), swiglu(d, 5)))", 2 * D + 2 * 3 * D + 6 * swiglu(5), 2 * D + 3 * D + swiglu(5)],
   ["swiglu(d, 4) + routed(top_experts(d, 4, 2), swiglu(d, 5))", swiglu(4) + 4 * D + 4 * swiglu(5), swiglu(4) + 4 * D + 2 * swiglu(5)],
 ])("%s", (body, all, active) => {
   const { models, diagnostics } = check(model(body));

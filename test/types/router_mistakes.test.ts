@@ -76,6 +76,8 @@ test("losses that are no numbers", () => {
   expect(loss("gate(x)")).toEqual(["E0261 a loss of a router is one number @ gate(x)"]);
   expect(loss("load_balance(gate)")).toEqual(["E0262 `load_balance` is about what a router chose, and this is a layer @ gate"]);
   expect(loss("load_balance(choose)", "pick[experts](token.id % experts)")).toEqual(["E0261 `load_balance` needs scores of experts, and `pick` has none @ choose"]);
+  const mixed = router("soft(slots, dot[d](x, slot))", "  axis slots = 2\n  frozen param slot[d, experts, slots]\n").replace(/\}\n$/, "");
+  expect(said(`${mixed}  loss importance(choose)\n}\n`)).toEqual(["E0261 `importance` needs weights of experts, and a soft mixture sends every token everywhere @ choose"]);
   expect(loss("load_balance(choose, over: d)")).toEqual(["E0213 what was chosen has no axis `d` @ d"]);
   expect(loss("z_loss(sum[experts](gate(x)))")).toEqual(["E0258 `sum[experts](gate(x))` has no axis that counts experts @ sum[experts](gate(x))"]);
 });
