@@ -112,8 +112,7 @@ export function attendValue(call: BuiltinCall): Value {
   const rows = scopesOf(cx).flatMap((s) => s.rows ?? []).reduce<ScalarExpr | undefined>((a, b) => (a ? and(a, b) : b), undefined);
   const sizes = { ...(rows ? { rows } : {}), layer, heads: heads.reduce((n, a) => n * (dimValue(a.size) ?? 1), 1), width: size ?? 0, valueWidth: valueSize ?? 0 };
   const told = tabled && { ...(score as ScoreValue), expr: tabled.score };
-  if (row === undefined) cx.noteAttention(env.path, layered, told, sizes, mask?.span ?? at);
-  else cx.noteCrossAttention(env.path, layered, told, sizes, mask?.span ?? at, { queries: looking ?? null, keys: row });
+  cx.noteAttention(env.path, layered, told, sizes, mask?.span ?? at, row === undefined ? undefined : { queries: looking ?? null, keys: row });
 
   return cx.emit(env, at, (make) => {
     let [k, v] = [make.rename(k0, keys, KEY), make.rename(v0, keys, KEY)];

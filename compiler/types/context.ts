@@ -246,15 +246,13 @@ export class Context {
     }
   }
 
-  /** Like noteAttention, for keys of a row beside the sequence. */
-  noteCrossAttention(path: string, mask: MaskValue | null, score: ScoreValue | null, sizes: Pick<Attention, "layer" | "heads" | "width" | "valueWidth" | "rows">, at: Span, rows: Pick<CrossAttention, "queries" | "keys">): void {
+  /** Says once what an attention of a layer sees. `rows`: whose tokens look and are looked at, where keys stand beside the sequence. */
+  noteAttention(path: string, mask: MaskValue | null, score: ScoreValue | null, sizes: Pick<Attention, "layer" | "heads" | "width" | "valueWidth" | "rows">, at: Span, rows?: Pick<CrossAttention, "queries" | "keys">): void {
+    const { attentions, crossAttentions } = this.made;
     const key = `${path}@${at.start}#${sizes.layer}`;
-    if (!this.made.crossAttentions.has(key)) this.made.crossAttentions.set(key, { path, ...sizes, mask: plain(mask), score: plain(score), span: at, ...rows });
-  }
-
-  noteAttention(path: string, mask: MaskValue | null, score: ScoreValue | null, sizes: Pick<Attention, "layer" | "heads" | "width" | "valueWidth" | "rows">, at: Span): void {
-    const key = `${path}@${at.start}#${sizes.layer}`;
-    if (!this.made.attentions.has(key)) this.made.attentions.set(key, { path, ...sizes, mask: plain(mask), score: plain(score), span: at });
+    const note: Attention = { path, ...sizes, mask: plain(mask), score: plain(score), span: at };
+    if (rows && !crossAttentions.has(key)) crossAttentions.set(key, { ...note, ...rows });
+    if (!rows && !attentions.has(key)) attentions.set(key, note);
   }
 
   diagnostics(): Diagnostic[] {
