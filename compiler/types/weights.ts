@@ -109,10 +109,13 @@ function tieTo(cx: Context, tie: Expr, w: WeightName, axes: readonly NamedSize[]
   if (v.kind === "poison" || !axes) return poison;
   if (v.kind !== "weight") return cx.report("E0202", `a weight is tied to another weight, and this is ${describe(v)}`, tie.span);
   const target = v.parameter;
-  const fits = target.axes.length === axes.length && axes.every((a) => target.axes.some((b) => b.name === a.name && (dimEqual(a.size, b.size) || cx.alone)));
+  // Inside experts each has its own of both; those that a weight from elsewhere leads with are none of ours.
+  const experts = target.experts?.every((e, i) => e === env.making?.experts[i]?.name) ? target.experts.length : 0;
+  const own = target.axes.slice(experts);
+  const fits = own.length === axes.length && axes.every((a) => own.some((b) => b.name === a.name && (dimEqual(a.size, b.size) || cx.alone)));
   if (!fits) {
     const text = (all: readonly NamedSize[]): string => `[${all.map((a) => a.name).join(", ")}]`;
-    return cx.report("E0228", `\`${w.name.text}${text(axes)}\` is tied to a weight with axes ${text(target.axes)}`, tie.span, { also: [{ span: target.span, text: "that weight is declared here" }] });
+    return cx.report("E0228", `\`${w.name.text}${text(axes)}\` is tied to a weight with axes ${text(own)}`, tie.span, { also: [{ span: target.span, text: "that weight is declared here" }] });
   }
   cx.made.ties.push({ path: `${env.path}.${w.name.text}`, to: target.path, span: w.name.span });
   return v;

@@ -278,6 +278,13 @@ router two(d: axis, n: int) {
     gradients(model, tokens);
   });
 
+  test("a tied weight inside experts is each one's own", () => {
+    const tied = `layer tied(d: axis) {\n  axis h = 5\n  up = linear(d, h)\n  param w[d, h] = up.w\n  forward x[t, d] = dot[h](silu(up(x)), w)\n}\n`;
+    const m = modelOf(spec("routed(top_experts(d, 3, 2), tied(d))", `use std.layers { linear }\nuse std.routers { top_experts }\n${tied}`));
+    expect(m.parameters.filter((p) => p.path.startsWith("body")).map((p) => p.path)).toEqual(["body.router.gate.w", "body.up.w"]);
+    gradients(m, tokens);
+  });
+
   test("weights by route inside experts are those of a routed layer inside experts", () => {
     const own = "layer own(d: axis, r: route) {\n  axis to = d\n  param w[d, to] by r\n  forward x[d] = rename[to -> d](dot[d](x, w))\n}";
     const [a, b] = ["own(d, modality)", "routed(modality, linear(d, d))"].map((layer) => modelOf(spec(`routed(two(d, 3), ${layer})`, `${decl}\n${own}`)));
