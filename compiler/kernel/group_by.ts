@@ -42,9 +42,9 @@ export interface GroupSinks {
 }
 
 /** Rows that one workgroup counts together. */
-export const chunkRows = 128;
+const chunkRows = 128;
 /** Most classes, with the one of rows nowhere, that are counted at once; more are taken by digits. */
-export const mostBins = 1024;
+const mostBins = 1024;
 const digitBits = 8;
 
 export interface Digit {

@@ -60,7 +60,7 @@ export function rowAt(ev: Evaluator, b: Body, order: Storage, slot: ScalarExpr):
   return b.let(max(i32(0), min(loadAt(ev, b, order, slot), sub(rows, i32(1)))), "row");
 }
 
-export function groupBySteps(low: Lowering, g: Group, classes: ClassSource, to: GroupTargets): ProgramStep[] {
+function groupBySteps(low: Lowering, g: Group, classes: ClassSource, to: GroupTargets): ProgramStep[] {
   const rows = spaceSize(classes.rows);
   const bins = add(classes.classes, i32(1));
   const step = (what: string, make: (parts: KernelParts, ev: Evaluator) => KernelShape): ProgramStep => {

@@ -14,7 +14,7 @@ import type { LayerValue, RouteForm, Value } from "./values.ts";
 export type Own = ReadonlyMap<string, Parameter>;
 
 /** The same weights with the same axes. */
-export function sameWeights(a: Own, b: Own): boolean {
+function sameWeights(a: Own, b: Own): boolean {
   return a.size === b.size && [...a].every(([path, p]) => {
     const q = b.get(path);
     return q !== undefined && sameAxes(p, q);

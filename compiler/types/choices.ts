@@ -109,7 +109,7 @@ export function expertsOf(call: BuiltinCall, node: NodeId, at: BuiltinCall["expr
 }
 
 /** x at whole numbers along `axis`, as a sum over the axis: its gradient needs no scatter. */
-export const valueAt = (make: Make, x: NodeId, axis: Axis, index: NodeId): NodeId => make.sum(make.select(make.eq(make.iota(axis), index), x, make.const(0)), axis.name);
+const valueAt = (make: Make, x: NodeId, axis: Axis, index: NodeId): NodeId => make.sum(make.select(make.eq(make.iota(axis), index), x, make.const(0)), axis.name);
 
 /** How many rows went somewhere, as an i32 value. */
 export const somewhere = (make: Make, offset: NodeId, experts: Dim): NodeId => make.sum(make.slice(offset, CLASS, experts, dimConst(1)), CLASS);

@@ -177,7 +177,7 @@ export function applyRouted(cx: Context, form: RoutedForm, inputs: readonly Valu
 }
 
 /** Applies layers under a scope. */
-export function underScope<T>(cx: Context, scope: GroupScope | null, body: () => T): T {
+function underScope<T>(cx: Context, scope: GroupScope | null, body: () => T): T {
   const outer = cx.group;
   cx.group = scope && { ...scope, ...(outer ? { outer } : {}) };
   try {

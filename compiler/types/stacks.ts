@@ -69,7 +69,7 @@ export function leafOf(cx: Context, make: Make, p: Parameter): NodeId {
 }
 
 /** The weight's stack; undefined where it is one weight for all rows. A branch alone, or a layer for some tokens, is one class where `one` asks for it. */
-export function stackOf(cx: Context, make: Make, w: WeightValue, one: boolean): Stack | undefined {
+function stackOf(cx: Context, make: Make, w: WeightValue, one: boolean): Stack | undefined {
   let parameters = w.by ? w.by.parameters : [w.parameter];
   const counted: Classes[] = [];
   let single: Classes | undefined;
