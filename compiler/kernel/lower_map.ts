@@ -49,9 +49,11 @@ export function lowerMap(low: Lowering, g: Group): ProgramStep[] {
   };
   // What is one number for all points comes first, in straight line.
   if (pieced) for (const id of numbersIn(low, g)) b.let(evaluator.value(b, id, {}));
-  if (run === 1) point(b, add(mul(range.index, i32(workgroup)), builtin("lane.x")));
+  // Folded into two dimensions the workgroup's number has a name: its bounds are then those of one number, also where it is divided.
+  const group = range.exact ? range.index : b.let(range.index, "group");
+  if (run === 1) point(b, add(mul(group, i32(workgroup)), builtin("lane.x")));
   else {
-    const first = b.let(add(mul(range.index, i32(workgroup * run)), builtin("lane.x")), "first");
+    const first = b.let(add(mul(group, i32(workgroup * run)), builtin("lane.x")), "first");
     b.loop(i32(0), i32(run), 1, (body, e) => point(body, add(first, mul(e, i32(workgroup)))));
   }
   const shape = { workgroup: [workgroup, 1, 1] as const, grid: range.grid, arrays: parts.arrays, body: tidy(parts, b.stmts) };

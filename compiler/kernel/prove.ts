@@ -129,7 +129,7 @@ export class Prover {
     const p = primitive(raw, (a) => this.nonneg(a), this.#tight);
     const value = valueOf(p);
     // -x is no simpler goal than -1: a guard that leaves x only zero says it as it stands.
-    if (value !== undefined) return value >= 0 || (valueOf(raw) === undefined && this.#facts(raw, guards).some((f) => polyText(f) === polyText(raw)));
+    if (value !== undefined) return value >= 0 || (valueOf(raw) === undefined && this.#facts(raw, guards).some((f) => polyText(smallest(f)) === polyText(smallest(raw))));
     const bad = [...p.values()].filter((m) => this.#bad(m));
     if (bad.length === 0 || this.#plain(p) || (this.least(p) ?? -1) >= 0) return true;
     // Nothing positive is left to pay with, unless a fact itself says that only zero is left.
@@ -247,6 +247,12 @@ export class Prover {
     return false;
   }
 }
+
+/** The polynomial of which this one is a whole multiple. */
+const smallest = (p: Poly): Poly => {
+  const by = [...p.values()].reduce((n, m) => gcd(n, Math.abs(m.coef)), 0);
+  return by <= 1 ? p : new Map([...p].map(([k, m]) => [k, { ...m, coef: m.coef / by }]));
+};
 
 const allNegative = (p: Poly, terms: readonly Monomial[], nonneg: (a: string) => boolean): boolean =>
   p.size > 0 && terms.every((m) => m.coef < 0 && m.atoms.every(nonneg));
