@@ -88,7 +88,8 @@ function stackOf(cx: Context, make: Make, w: WeightValue, one: boolean): Stack |
   const experts = scopes.filter((s) => leads.includes(s.axis.name));
   counted.push(...experts.map(classesOf));
   if (counted.length === 0) {
-    if (!one || !single || !w.parameter) return undefined;
+    // Slots of experts are no tokens, and those that stand in none are not used.
+    if (!one || !single || !w.parameter || cx.slots !== null) return undefined;
     return { ...single, table: alone(make, leafOf(cx, make, w.parameter)), axis: BRANCHES };
   }
   const table = branches > 1 ? make.concat(BRANCHES, ...parameters.map((p) => alone(make, leafOf(cx, make, p)))) : leafOf(cx, make, w.parameter);

@@ -94,6 +94,28 @@ describe("expert choice", () => {
   });
 });
 
+test.each(["expert_choice_experts(d, 3)", "soft_experts(d, 3, slots: 2)"])("in a branch, experts of %s may share a layer", (router) => {
+  const text = `route sides = by role { given -> a; predicted -> b }
+layer plain(d: axis) {
+  axis e = d
+  param w[d, e]
+  forward x[t, d] = rename[e -> d](dot[d](x, w))
+}
+layer with_shared(d: axis, experts: router) {
+  shared = plain(d)
+  ffn    = routed(experts, both(d, shared))
+  forward x[t, d] = ffn(x)
+}
+layer both(d: axis, inner: layer) {
+  own = plain(d)
+  forward x[t, d] = inner(x) + own(tanh(inner(x)))
+}
+`;
+  const r = run("", { layer: `routed(sides, a: expert(d, h), b: with_shared(d, ${router}))`, text, attributes: { role: [0, 1, 1, 0, 1, 0, 1, 1, 1, 1, 0, 1] } });
+  expect(r.parameters.map((p) => p.path)).toContain("net.b.shared.w");
+  expect(r.slopeError()).toBeLessThan(1e-6);
+});
+
 describe("soft mixtures", () => {
   const [EXPERTS, SLOTS] = [3, 2];
   function expected(r: Routed, doc: readonly number[]): number[] {
