@@ -8,7 +8,7 @@ import type { ScalarExpr } from "../scalar/expr.ts";
 import { exprText } from "../scalar/print.ts";
 import { takes } from "./layers.ts";
 import type { Parameter } from "./parameter.ts";
-import type { LayerValue, RouteForm, Value } from "./values.ts";
+import type { LayerValue, RouteForm, Scope, Value } from "./values.ts";
 
 /** Weights of a branch by their path inside it. */
 export type Own = ReadonlyMap<string, Parameter>;
@@ -45,6 +45,8 @@ export function alike(a: LayerValue, b: LayerValue, ownA: Own, ownB: Own): boole
   const pathA = new Map([...ownA].map(([inside, p]) => [p, inside]));
   const pathB = new Map([...ownB].map(([inside, p]) => [p, inside]));
   const open = new Set<object>();
+  /** Scopes of layers of the one branch, and those of the other that they are compared with. */
+  const scopes = new Map<Scope, Scope>();
 
   const layers = (x: LayerValue, y: LayerValue): boolean => {
     if (x === y) return true;
@@ -57,6 +59,7 @@ export function alike(a: LayerValue, b: LayerValue, ownA: Own, ownB: Own): boole
       // A layer that is made of itself is an error elsewhere.
       if (open.has(f)) return true;
       open.add(f);
+      scopes.set(f.scope, g.scope);
       const [p, q] = [f.scope.entries, g.scope.entries];
       return p.size === q.size && [...p].every(([name, e]) => {
         const other = q.get(name);
@@ -102,8 +105,8 @@ export function alike(a: LayerValue, b: LayerValue, ownA: Own, ownB: Own): boole
       case "range": return y.kind === "range" && dimEqual(x.from, y.from) && dimEqual(x.to, y.to);
       case "lambda": return y.kind === "lambda" && x.expr === y.expr && x.env.scope === y.env.scope;
       case "subject": return y.kind === "subject" && x.side === y.side;
-      // A function of a layer is the same text; what it reads of the layer is compared with the layer's names.
-      case "decl": return y.kind === "decl" && x.decl === y.decl;
+      // A function is the same text; what it reads of the layer that it is written in is compared with the layer's names.
+      case "decl": return y.kind === "decl" && x.decl === y.decl && (x.scope === y.scope || scopes.get(x.scope) === y.scope);
       case "weight": {
         if (y.kind !== "weight" || (x.by === undefined) !== (y.by === undefined)) return false;
         if (x.by && y.by) return x.by.parameters.length === y.by.parameters.length && x.by.parameters.every((p, i) => weights(p, y.by?.parameters[i]));

@@ -293,6 +293,15 @@ router two(d: axis, n: int) {
     close(runBody(a, tokens).out, runBody(b, tokens).out);
   });
 
+  test("one text of a function in two layers is two functions", () => {
+    const text = `layer times(d: axis, n: float) {\n  fn f(x) = x * n\n  forward x[t, d] = x\n}
+layer apply(d: axis, g: fn) {\n  param w[d] ~ ones\n  forward x[t, d] = g(x) * w\n}
+layer two(d: axis) {\n  p = times(d, 2.0)\n  q = times(d, 3.0)\n  m = routed(modality, understand: apply(d, p.f), generate: apply(d, q.f))\n  forward x[t, d] = m(x)\n}`;
+    const stream = [0, 1, 1, 0];
+    const { out } = runBody(modelOf(spec("two(d)", `${modality}\n${text}`)), { stream, doc: [0, 0, 0, 0] }, { weights: (_, n) => Array.from({ length: n }, () => 1), x: Array.from({ length: 16 }, () => 1) });
+    expect(out).toEqual(stream.flatMap((s) => [2, 2, 2, 2].map((n) => n + s)));
+  });
+
   test("branches that are given one function are alike", () => {
     const map = "layer ff(d: axis, act: fn) {\n  up = linear(d, d)\n  forward x[d] = act(up(x))\n}";
     const model = modelOf(spec("routed(modality, ff(d, x => relu(x)))", `${modality}\n${map}`));
