@@ -16,7 +16,7 @@ import { poison } from "./values.ts";
 
 export const routedPrimitives: Readonly<Record<string, Primitive>> = {
   routed: {
-    signature: "routed(route, layer, alike: false)", doc: "One copy of the layer for every branch of a route, or every expert of a router. Branches may have layers of their own, by name: `routed(modality, understand: a, generate: b)`.",
+    signature: "routed(route, layer, alike: false)", doc: "One copy of the layer for every branch of a route, or every expert of a router. Branches may have layers of their own, by name: `routed(modality, understand: a, generate: b)`. `alike: true`: all experts start with the same values.",
     brackets: "none", args: ["route", "layer?", "alike?"], named: true, run: makeRouted,
   },
   frozen: { signature: "frozen(layer)", doc: "The layer, with weights that are not trained.", brackets: "none", args: ["layer"], run: makeFrozen },

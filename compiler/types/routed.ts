@@ -47,6 +47,9 @@ export function makeRouted(call: BuiltinCall): Value {
   const same = makesAlike(call);
   if (route.kind === "decl") return cx.report("E0209", `${route.decl.kind} \`${route.decl.name.text}\` takes arguments`, at);
   const form = route.kind === "route" ? route.form : undefined;
+  if (form?.kind === "by" && same) {
+    return cx.report("E0256", "`alike` is for the experts of a router", args.get("alike")?.value.span ?? at, { also: [{ span: at, text: "this is a route" }], help: "a branch says itself what it starts as: `image -> generate from understand`" });
+  }
   if (form?.kind === "by") return byBranch(call, form, at, given, own, outer);
   // Without branches, every layer is looked at for mistakes of its own.
   const named = form?.kind === "unknown" || form === undefined ? [...own.values()].map((a) => make(a, { path: `${path}.${a.name?.text ?? "branch"}`, exact: true })) : [];

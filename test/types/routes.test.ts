@@ -61,6 +61,8 @@ describe("routed layers", () => {
     ["a: linear(d, 6), b: linear(d, 7)", ["E0256 the branches give different axes @ routed(r, a: linear(d, 6), b: linear(d, 7))"]],
     ["causal", ["E0202 `layer` of `routed` is a layer, and this is a mask @ causal"]],
     ["swiglu(d, 6), alike: 3", ["E0224 `alike` is `true` or `false`, and this is a whole number @ 3"]],
+    ["swiglu(d, 6), alike: true", ["E0256 `alike` is for the experts of a router @ true"]],
+    ["swiglu(d, 6), alike: false", []],
   ])("%s", (layers, expected) => expect(named(layers)).toEqual(expected));
 
   test("copies need the same weights", () => {
