@@ -51,6 +51,7 @@ try {
 } catch (thrown) {
   code = fail(thrown);
 }
-// Dawn may hold the loop; what was written is flushed by an orderly exit.
+// Dawn may hold the loop, so the process is ended, and an end leaves behind what a pipe has not taken yet.
 process.exitCode ||= code;
+for (const out of [process.stdout, process.stderr]) await new Promise((done) => out.write("", done));
 setImmediate(() => process.exit(process.exitCode));

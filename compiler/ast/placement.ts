@@ -90,6 +90,10 @@ function mayStand(bag: Bag, owner: string, item: Item): boolean {
     });
     return false;
   }
+  if (owner === "router" && item.kind === "binding" && item.name.text === "loss") {
+    bag.report("E0110", "`loss = …` cannot stand in a `router`", item.name.span, { help: "a router's losses are written without `=`: `loss 0.01 * load_balance(choose)`" });
+    return false;
+  }
   if (item.kind === "method") {
     const words = methods[owner];
     if (words !== undefined && !words.includes(item.name.text)) {

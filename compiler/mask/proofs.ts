@@ -155,6 +155,8 @@ function mayBeLone(g: Ground, sees: Sees, group: number): boolean {
 /** Predicted items whose queries see no token in any step, whatever the sample. */
 function neverSeeing(g: Ground, sees: Sees): number[] {
   const { views } = sees;
+  // Experts that choose among tokens do not look: without any attention there is no mask to speak of.
+  if (views.steps.every((v) => v.step.router)) return [];
   if (views.groups.some((x) => !x.expr) || g.model.crossAttentions.length > 0) return [];
   const blind = (q: Node, nodes: readonly Node[], absent: ReadonlySet<number>): boolean =>
     views.groups.every((_, group) => nodes.every((k) => sees.truth(group, q, k, absent) === "false"));

@@ -159,11 +159,19 @@ export function coerce(cx: Context, v: Value, w: Wanted, at: Span, callee: strin
       help: `write \`${signatureOf(cx, v.decl.name, v.decl.params)}\` with values`,
     });
   }
-  if (v.kind === "absent" || fitsKind(w.kind, v)) return v;
+  // `routed` takes both; what a declaration takes by a route goes by an attribute.
+  const router = w.kind === "route" && w.span !== null && v.kind === "route" && v.form.kind === "router";
+  if (v.kind === "absent" || (fitsKind(w.kind, v) && !router)) return v;
   return wrong(cx, v, kindWords(w.kind), w, at, callee);
 }
 
 function wrong(cx: Context, v: Value, words: string, w: Wanted, at: Span, callee: string): Value {
+  const stray = v.kind === "list" && w.kind === "layer" ? v.items.find((i) => !fitsKind("layer", i)) : undefined;
+  if (stray) {
+    return cx.report("E0202", `a list of layers is applied in order, and this one holds ${describe(stray)}`, at, {
+      also: w.span ? [{ span: w.span, text: `${words} is asked for here` }] : [], help: stray.kind === "route" ? `${describe(stray)} goes with a layer: \`routed(${stray.form.kind === "router" ? "router" : "route"}, layer)\`` : undefined,
+    });
+  }
   return cx.report("E0202", `\`${w.name}\` of ${callee === "the model" ? callee : `\`${callee}\``} is ${words}, and this is ${describe(v)}`, at, {
     label: describe(v), also: w.span ? [{ span: w.span, text: `${words} is asked for here` }] : [],
   });

@@ -111,6 +111,8 @@ function literals(cx: Context, p: Parts): void {
 }
 
 function gradients(cx: Context, p: Parts, network: CheckedNetwork): void {
+  // What is not built yet may be what a weight is for.
+  if (cx.notBuilt.sorted().length > 0) return;
   const learned = new Set<string>();
   const counted = new Set(p.losses.map((l) => l.stream));
   for (const [stream, weights] of network.reached) if (counted.has(stream)) for (const w of weights) learned.add(w);

@@ -6,7 +6,7 @@
 import { didYouMean } from "../../grammar/suggest.ts";
 import type { Span } from "../../grammar/source.ts";
 import type { Arg } from "../ast/nodes.ts";
-import { dimConst, dimEqual } from "../dim/dim.ts";
+import { dimConst, dimEqual, dimText } from "../dim/dim.ts";
 import * as S from "../scalar/expr.ts";
 import { mapExpr } from "../scalar/expr.ts";
 import { alike, sameAxes } from "./alike.ts";
@@ -55,8 +55,10 @@ export function makeRouted(call: BuiltinCall): Value {
   const named = form?.kind === "unknown" || form === undefined ? [...own.values()].map((a) => make(a, { path: `${path}.${a.name?.text ?? "branch"}`, exact: true })) : [];
   const [stray] = own.values();
   if ((form?.kind === "shared" || form?.kind === "router") && stray) {
-    return cx.report("E0256", `${form.kind === "shared" ? "`shared` has" : "a router has experts, and"} no branch \`${stray.name?.text ?? ""}\``, stray.span, {
-      also: [{ span: at, text: "the route" }], help: form.kind === "shared" ? undefined : "its experts are alike: `routed(router, layer)`",
+    const name = stray.name?.text ?? "";
+    return cx.report("E0256", `${form.kind === "shared" ? "`shared` has" : "a router has experts, and"} no branch \`${name}\``, stray.span, {
+      also: [{ span: at, text: form.kind === "shared" ? "the route" : "the router" }],
+      help: form.kind === "shared" ? undefined : (didYouMean(name, [...OWN]) ?? "its experts are alike: `routed(router, layer)`"),
     });
   }
   if (!given) return form?.kind === "shared" || form?.kind === "router" ? cx.report("E0209", "`routed` needs `layer`", expr.span, { help: "write `routed(route, layer)`" }) : (named[0] ?? poison);
@@ -77,7 +79,7 @@ export function makeFrozen(call: BuiltinCall): Value {
   const arg = args.get("layer");
   if (!arg) return poison;
   if (env.inForward) return cx.report("E0222", "a layer is frozen inside `forward`", call.expr.span, { help: "write `name = frozen(…)` as a member, and apply it here" });
-  return layerOf(cx, arg, { ...env, making: { ...(env.making ?? plainMaking), frozen: true } });
+  return layerOf(cx, arg, { ...env, making: { ...(env.making ?? plainMaking), frozen: true } }, "frozen");
 }
 
 /** The path of a routed layer that is not the whole of a member; its own layers claim it. */
@@ -88,9 +90,9 @@ function freePath(cx: Context, env: Env): string {
   return path;
 }
 
-function layerOf(cx: Context, arg: Arg, env: Env): Value {
+function layerOf(cx: Context, arg: Arg, env: Env, callee = "routed"): Value {
   const v = cx.evaluate.expr(cx, arg.value, { ...env, wants: "layer" });
-  return coerce(cx, v, { name: arg.name?.text ?? "layer", kind: "layer", span: null }, arg.value.span, "routed");
+  return coerce(cx, v, { name: arg.name?.text ?? "layer", kind: "layer", span: null }, arg.value.span, callee);
 }
 
 function makesAlike(call: BuiltinCall): boolean {
@@ -99,7 +101,10 @@ function makesAlike(call: BuiltinCall): boolean {
   const { wants: _, ...env } = call.env;
   const v = call.cx.evaluate.expr(call.cx, arg.value, { ...env, exact: false, wants: "bool" });
   if (v.kind === "bool") return v.value ?? false;
-  if (v.kind !== "poison") call.cx.report("E0224", `\`alike\` is \`true\` or \`false\`, and this is ${describe(v)}`, arg.value.span);
+  if (v.kind === "poison") return false;
+  call.cx.report("E0224", `\`alike\` is \`true\` or \`false\`, and this is ${describe(v)}`, arg.value.span, {
+    help: v.kind === "layer" ? "give the layers of branches by name: `routed(route, understand: a, generate: b)`" : undefined,
+  });
   return false;
 }
 
@@ -250,7 +255,8 @@ function chosen(cx: Context, form: RoutedForm, done: readonly { readonly scope: 
     const same = a?.length === b?.length && a?.every((x) => b?.some((y) => y.name === x.name && dimEqual(x.size, y.size)));
     if (!same) {
       if (cx.alone) return poison;
-      return cx.report("E0256", "the branches give different axes", at, { label: [a, b].map((axes, n) => `\`${"layers" in form ? form.route.branches[form.sets[n === 0 ? 0 : i]?.branches[0] ?? 0]?.name : ""}\` gives ${axes && axes.length > 0 ? axes.map((x) => `\`${x.name}\``).join(", ") : "none"}`).join(", ") });
+      const sizes = a?.length === b?.length && a?.every((x) => b?.some((y) => y.name === x.name));
+      return cx.report("E0256", sizes ? "the branches give axes of different sizes" : "the branches give different axes", at, { label: [a, b].map((axes, n) => `\`${"layers" in form ? form.route.branches[form.sets[n === 0 ? 0 : i]?.branches[0] ?? 0]?.name : ""}\` gives ${axes && axes.length > 0 ? axes.map((x) => `\`${x.name}\`${sizes ? ` of ${dimText(x.size)}` : ""}`).join(", ") : "none"}`).join(", ") });
     }
   }
   return cx.emit(env, at, (make) => {

@@ -285,6 +285,7 @@ export function describe(v: Value): string {
     case "scalar": return v.expr.type === "bool" ? "a condition" : "a number made of tokens";
     case "weight": return "a weight";
     case "builtin": return "a built-in function";
+    case "route": return v.form.kind === "router" ? "a router" : "a route";
     case "decl": return `a ${declWords[v.decl.kind]} that takes arguments`;
     case "poison": case "absent": return "nothing";
     default: return `a ${v.kind}`;

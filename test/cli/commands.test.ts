@@ -1,5 +1,6 @@
 // check, fmt, explain, doctor: what they print, where, and with which exit code; and what they say to what is wrong.
 
+import { execFileSync } from "node:child_process";
 import { readFileSync, symlinkSync } from "node:fs";
 import path from "node:path";
 import { afterAll, describe, expect, test, vi } from "vitest";
@@ -168,6 +169,14 @@ describe("explain", () => {
     expect(json.lengths).toMatchObject({ batch: 2, t: 32 });
     expect(json.programs.map((p) => p.program)).toEqual(["grad", "apply", "step", "denoise"]);
     expect(json.programs.every((p) => p.peakBytes > 0)).toBe(true);
+  });
+
+  test("gives a slow reader all of it, beyond what a pipe holds", async () => {
+    const args = ["explain", "kernels", pictures, "--program", "grad", "--target", "software"];
+    const whole = await heddle(args);
+    expect(whole.stdout.length).toBeGreaterThan(2 * 65536);
+    const command = [process.execPath, path.join(root, "dist/cli/main.js"), ...args].map((a) => `"${a}"`).join(" ");
+    expect(Number(execFileSync("sh", ["-c", `${command} | (sleep 2; wc -c)`], { encoding: "utf8" }))).toBe(whole.stdout.length);
   });
 
   test("ends quietly when its reader goes away", async () => {

@@ -58,7 +58,7 @@ describe("routed layers", () => {
     ["a: swiglu(d, 6)", ["E0256 branch `b` has no layer @ routed(r, a: swiglu(d, 6))"]],
     ["a: swiglu(d, 6), b: swiglu(d, 6), c: swiglu(d, 6)", ["E0256 route `r` has no branch `c` @ c"]],
     ["swiglu(d, 6), a: swiglu(d, 7), b: swiglu(d, 6)", ["E0256 this layer is for no branch @ swiglu(d, 6)"]],
-    ["a: linear(d, 6), b: linear(d, 7)", ["E0256 the branches give different axes @ routed(r, a: linear(d, 6), b: linear(d, 7))"]],
+    ["a: linear(d, 6), b: linear(d, 7)", ["E0256 the branches give axes of different sizes @ routed(r, a: linear(d, 6), b: linear(d, 7))"]],
     ["causal", ["E0202 `layer` of `routed` is a layer, and this is a mask @ causal"]],
     ["swiglu(d, 6), alike: 3", ["E0224 `alike` is `true` or `false`, and this is a whole number @ 3"]],
     ["swiglu(d, 6), alike: true", ["E0256 `alike` is for the experts of a router @ true"]],
@@ -83,7 +83,7 @@ describe("routed layers", () => {
     const [line] = said(spec("routed(top_experts(d, 4, 2), attention(d, 2, causal))", uses));
     expect(line).toBe("E0255 attention inside the experts of a router @ stdlib/attention.heddle");
     expect(said(spec("routed(top_experts(d, 4, 2), a: swiglu(d, 6))", uses))).toEqual(["E0256 a router has experts, and no branch `a` @ a: swiglu(d, 6)"]);
-    expect(said(spec("own(d, top_experts(d, 4, 2))", `${uses}\nlayer own(d: axis, r: route) {\n  param w[d] ~ ones by r\n  forward x[d] = x * w\n}`))).toEqual(["E0256 a weight goes by a route, and this is a router @ r"]);
+    expect(said(spec("own(d, top_experts(d, 4, 2))", `${uses}\nlayer own(d: axis, r: route) {\n  param w[d] ~ ones by r\n  forward x[d] = x * w\n}`))).toEqual(["E0202 `r` of `own` is a route, and this is a router @ top_experts(d, 4, 2)"]);
   });
 
   test("are made as members, not inside `forward`", () => {
