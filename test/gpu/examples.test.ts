@@ -15,6 +15,9 @@ const root = path.resolve(import.meta.dirname, "../..");
 const budgets = [
   { spec: "examples/digits/digits.heddle", model: "digits", target: software, step: 80, generate: 34 },
   { spec: "examples/digits/digits.heddle", model: "digits", target: guaranteed, step: 100, generate: 34 },
+  { spec: "examples/moe-text/moe_text.heddle", model: "moe_text", target: software, step: 135, generate: 66 },
+  { spec: "examples/moe-text/moe_text.heddle", model: "moe_text", target: guaranteed, step: 175, generate: 74 },
+  { spec: "examples/mot/mot.heddle", model: "mot", target: guaranteed, step: 110, generate: 36 },
   { spec: "examples/decoder/decoder.heddle", model: undefined, target: software, step: 60, generate: 20 },
   { spec: "examples/decoder/decoder.heddle", model: undefined, target: guaranteed, step: 60, generate: 20 },
 ];
