@@ -86,6 +86,7 @@ export const codes = {
   E0262: { title: "experts are chosen outside a router", severity: "error" },
   E0263: { title: "tokens compete inside an expert", severity: "error" },
   E0264: { title: "experts that are given slots ask for tokens", severity: "error" },
+  E0265: { title: "tokens are joined inside a routed layer", severity: "error" },
   E0301: { title: "a stream is predicted without a head", severity: "error" },
   E0302: { title: "a stream is predicted without a loss", severity: "error" },
   E0303: { title: "a stream is predicted without a sampler", severity: "error" },

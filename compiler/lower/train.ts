@@ -1,7 +1,7 @@
 // Model -> the `loss` and `grad` graphs. In: a checked Model. Out: one graph that embeds, corrupts, runs the body, takes every
 // loss term, those of routers too, and, for `grad`, appends the gradients of all parameters that are not frozen.
 // Both are programs of training: capacity and noise are in force in `loss` too, so that it says what `grad` goes down on.
-// Where a stream is wide, its embed and its head are applied to the tokens that need them and to no others.
+// Where a stream is wide and its embed or head works token by token, it is applied to the tokens that need it and to no others.
 // Weights of tokens arrive normalised, so a loss is a plain weighted sum and a term of no token is zero.
 
 import { gradients } from "../autodiff/backward.ts";
@@ -14,6 +14,7 @@ import type { LossTerm, Model, Process, Stream } from "../types/model.ts";
 import type { Network, RoutingNote } from "../types/network.ts";
 import { BATCH, corrupt, ModelLeaves, onlyWhere, TOKENS } from "./leaves.ts";
 import { OpsOn } from "./ops_on.ts";
+import { isTokenwise } from "./tokenwise.ts";
 import { balanceOutputs, routerLosses, routingOutput } from "./routers.ts";
 
 /** Numbers of a stream's matrix from which sorting tokens costs less than it saves (docs/decisions/0007-embeds-and-heads-by-stream.md). */
@@ -39,9 +40,9 @@ export const routingsOf = (model: Model): readonly RoutingNote[] => applied(mode
 function applied(model: Model, builder: GraphBuilder, wide: number): { leaves: ModelLeaves; network: Network; loss: NodeId } {
   const leaves = new ModelLeaves(model, builder);
   const network = elaborateNetwork(model, builder, leaves.leaves(undefined, true));
-  const alone = (s: Stream): boolean => (dimValue(s.axis.size) ?? 0) * (dimValue(model.network.width.size) ?? 0) >= wide;
-  const { h, corrupted } = bodyOf(leaves, network, (s) => s.kind === "continuous" && alone(s));
-  const head: Head = (stream, weight, o) => network.head(stream, h, model.streams.some((s) => s.name === stream && alone(s)) ? onlyWhere(o, o.num("ne", weight, 0)) : undefined);
+  const alone = (s: Stream, part: "embed" | "head"): boolean => (dimValue(s.axis.size) ?? 0) * (dimValue(model.network.width.size) ?? 0) >= wide && isTokenwise(model, s, part);
+  const { h, corrupted } = bodyOf(leaves, network, (s) => s.kind === "continuous" && alone(s, "embed"));
+  const head: Head = (stream, weight, o) => network.head(stream, h, model.streams.some((s) => s.name === stream && alone(s, "head")) ? onlyWhere(o, o.num("ne", weight, 0)) : undefined);
   const terms = model.losses.map((term) => {
     const o = new OpsOn(builder, { spans: [term.span], path: `loss.${term.name}`, via: [] });
     const value = term.kind === "next_token" ? nextToken(leaves, head, term, h, o) : denoise(leaves, head, model.processes, term, corrupted, o);

@@ -373,6 +373,15 @@ export function callBuiltin(cx: Context, name: string, expr: CallExpr, env: Env)
     for (const a of args.keys()) valueOf(call, a);
     return poison;
   }
-  return p.run(call);
+  const joined = joinsTokens(call);
+  return joined === undefined ? p.run(call) : cx.report("E0265", `${cx.quote(expr.span, `\`${name}\``)} joins tokens of every branch`, joined, {
+    label: "the axis of the tokens", help: "inside a routed layer tokens meet in attention alone, those of one branch; work along the tokens before or after it",
+  });
+}
+
+/** The tokens' axis in the brackets of what is applied to some tokens alone. */
+function joinsTokens({ cx, name, expr }: BuiltinCall): Span | undefined {
+  if (name === "attend" || (cx.slots === null && (!cx.group || cx.group.every))) return undefined;
+  return expr.brackets?.items.find((e) => e.kind === "name" && e.text === "t")?.span;
 }
 

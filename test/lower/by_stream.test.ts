@@ -5,6 +5,7 @@ import { describe, expect, test } from "vitest";
 import { guaranteed, software } from "../../compiler/kernel/kernel.ts";
 import { interpret } from "../../compiler/graph/interpret.ts";
 import { layoutParameters, modelSpec } from "../../compiler/lower/model_spec.ts";
+import { isTokenwise } from "../../compiler/lower/tokenwise.ts";
 import { lowerTraining, WIDE } from "../../compiler/lower/train.ts";
 import { packSequences } from "../../runtime/sequence/batch.ts";
 import { layoutSample } from "../../runtime/sequence/layout.ts";
@@ -81,4 +82,36 @@ describe.each(batches.map((tasks) => ({ tasks })))("a batch of $tasks", ({ tasks
 test("narrow streams are left as they are", () => {
   expect(lowerTraining(model, "grad").nodes.some((n) => n.op === "grouped_dot")).toBe(false);
   expect(WIDE).toBeGreaterThan(8 * 11);
+});
+
+test("embeds and heads that join tokens are applied to all of them", () => {
+  const told = (part: string): boolean[] => {
+    const m = modelOf(`use std.attention { attention }
+use std.layers { linear }
+use std.norms { rms_norm }
+use std.routers { switch_experts }
+use std.blocks { decoder_block }
+layer pooled(d: axis) {
+  forward x[t, d] = x + mean[t](x)
+}
+model m {
+  axis d = 8
+  tokens image = patches(2, of: pixels(4, 4, channels: 1))
+  process noising on image = flow()
+  task draw(picture: image) = predict image(picture)
+  mask = full
+  embed image = [linear(image.features, d)${part}]
+  body = decoder_block(d, 2, mask)
+  head image = [rms_norm(d)${part}, linear(d, image.features)]
+  loss = denoise(image)
+  sample image = euler(steps: 2)
+}`);
+    const [image] = m.streams;
+    if (!image) throw new Error("no stream");
+    return [isTokenwise(m, image, "embed"), isTokenwise(m, image, "head")];
+  };
+  expect(told("")).toEqual([true, true]);
+  expect(told(", pooled(d)")).toEqual([false, false]);
+  expect(told(", attention(d, 2, full)")).toEqual([false, false]);
+  expect(told(", routed(switch_experts(d, 4), linear(d, d))")).toEqual([false, false]);
 });

@@ -107,6 +107,13 @@ test("slots of experts are no tokens", () => {
   }
 });
 
+test("nothing joins tokens inside a routed layer but attention", () => {
+  const pool = "layer pool(d: axis) {\n  w = linear(d, d)\n  forward x[t, d] = x + mean[t](w(x))\n}\n";
+  const inside = (route: string): string[] => said(model(`[routed(${route}), rms_norm(d)]`, `use std.routers { soft_experts }\nroute sides = by row { 0 -> a; else -> b }\n${pool}`));
+  for (const route of ["sides, pool(d)", "sides, a: pool(d), b: linear(d, d)", "top_experts(d, 4, 2), pool(d)", "soft_experts(d, 4), pool(d)"])
+    expect(inside(route)).toEqual(["E0265 `mean[t](w(x))` joins tokens of every branch @ t"]);
+});
+
 test("routers and layers", () => {
   expect(said(layer("routed(mine(d), swiglu(d, d))"))).toEqual([]);
   expect(said(layer("routed(mine, swiglu(d, d))"))[0]).toMatch(/^E0209 router `mine` takes arguments/);
