@@ -167,7 +167,8 @@ describe("bad input", () => {
     const bare = writeData(at("bare"));
     const { rmSync } = await import("node:fs");
     rmSync(path.join(bare, "captions.jsonl"));
-    await refused("E0530", 1, [words, "--data", bare], /captions\.jsonl/);
+    await refused("E0530", 1, [words, "--data", bare], /text\.jsonl/);
+    await refused("E0530", 1, [pictures, "--data", bare], /captions\.jsonl/);
     await refused("E0535", 1, [pictures, "--data", writeData(at("large"), { size: 6 })], /6 x 6, but the model takes 4 x 4/);
     await refused("E0531", 1, [words, "--data", writeData(at("broken"), { lines: ['{"image": "0.png", "caption": "a"}', "{oops"] })], /captions\.jsonl:2/);
     await refused("E0532", 1, [words, "--data", data, "--split", "test"], /train/);
