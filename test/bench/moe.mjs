@@ -63,7 +63,7 @@ const x = heddle.numbers(o.tokens * o.width, 1), dout = heddle.numbers(o.tokens 
 /** Least bytes: weights and activations once; backward also dout, and a gradient for each of them. */
 function least(s, backward) {
   const [weights, tokens] = [4 * heddle.weightElements(s), 4 * o.tokens * o.width];
-  return backward ? 2 * weights + 3 * tokens : weights + 2 * tokens;
+  return backward ? 2 * weights + 4 * tokens : weights + 2 * tokens;
 }
 
 const works = [];

@@ -1,6 +1,6 @@
 // A mixture of experts and a dense network of the same active work as graphs: SwiGLU on tokens [t, d]. The router is part of the
 // measure: logits, softmax, the largest two, their weights made to sum to 1. `skew` is added to the logits for selection, so that a
-// run may send all rows where it likes. Backward: gradients of sum(y * dout) with respect to x and to every weight.
+// run may send all rows where it likes. Backward: the result, and the gradients of sum(y * dout) with respect to x and to every weight.
 
 import { gradients } from "../../../compiler/autodiff/backward.ts";
 import { dimConst, dimVar } from "../../../compiler/dim/dim.ts";
@@ -66,8 +66,9 @@ export function benchGraph(s: Shape, backward: boolean): Graph {
     const by = (v: NodeId, name: string, over: string): NodeId => m.groupedDot(v, w(name), g, "experts", over);
     y = m.sum(m.mul(by(m.mul(m.silu(by(x, "gate", "d")), by(x, "up", "d")), "down", "h"), weight), "choice");
   }
-  if (!backward) builder.output("y", builder.ordered(y, ["t", "d"], m.origin));
-  else {
+  // The result is wanted in either case, as the next layer wants it.
+  builder.output("y", builder.ordered(y, ["t", "d"], m.origin));
+  if (backward) {
     const loss = m.sum(m.mul(y, m.input("dout", { dtype: "f32", axes: [t, axis("d", s.width)] })), "t", "d");
     const wanted = ["x", ...Object.keys(weights)];
     gradients(builder, loss, [x, ...Object.values(weights)]).forEach((g, i) => builder.output(`d_${wanted[i]}`, g));
