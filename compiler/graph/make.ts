@@ -44,6 +44,9 @@ export interface Grouping {
   readonly offset: NodeId;
 }
 
+/** The axis of a group-by's offsets. */
+export const CLASS = "class";
+
 const noAttrs: None = {};
 
 export class Make {
@@ -152,8 +155,13 @@ export class Make {
   topOrder = (x: NodeId, axis: string, choice: Axis): NodeId => this.op("top", [x], { axis, choice });
   /** Groups rows, every point of the axes of `cls` (i32), by class; a class below 0 or from `classes` on is nowhere. */
   groupBy = (cls: NodeId, classes: Dim, rows: readonly string[] = this.type(cls).axes.map((a) => a.name)): Grouping => ({
-    rows, classes, order: this.op("group_order", [cls], { rows, classes, slot: "slot" }), offset: this.op("group_offset", [cls], { rows, classes, axis: "class" }),
+    rows, classes, order: this.op("group_order", [cls], { rows, classes, slot: "slot" }), offset: this.op("group_offset", [cls], { rows, classes, axis: CLASS }),
   });
+  /** i32[classes]: how many rows each class has, from the offsets of a group-by. */
+  groupLoad = (offset: NodeId, classes: Axis): NodeId => {
+    const from = (start: number): NodeId => this.slice(offset, CLASS, dimConst(start), classes.size);
+    return this.rename(this.sub(from(1), from(0)), CLASS, classes.name);
+  };
   groupPlace = (cls: NodeId, g: Grouping): NodeId => this.op("group_place", [cls], { rows: g.rows, classes: g.classes });
   /** Each row times the matrix of its class: w has the axis `classes`. */
   groupedDot = (x: NodeId, w: NodeId, g: Grouping, classes: string, ...axes: readonly string[]): NodeId =>

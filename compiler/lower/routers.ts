@@ -5,13 +5,11 @@
 import { dimConst } from "../dim/dim.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
 import type { NodeId } from "../graph/graph.ts";
+import { CLASS, Make } from "../graph/make.ts";
 import type { RouterSpec } from "../plan/manifest.ts";
 import type { RoutingNote } from "../types/network.ts";
 import type { Parameter } from "../types/parameter.ts";
 import { axis, OpsOn } from "./ops_on.ts";
-
-/** The axis of a group-by's offsets. */
-const CLASS = "class";
 
 /** One entry a routed layer. Names of outputs are unique even where a layer is applied twice. */
 export function routerSpecs(notes: readonly RoutingNote[]): RouterSpec[] {
@@ -82,8 +80,4 @@ export function balanceOutputs(builder: GraphBuilder, notes: readonly RoutingNot
 const onNote = (builder: GraphBuilder, n: RoutingNote): OpsOn => new OpsOn(builder, { spans: [n.span], path: n.path, via: [] });
 
 /** i32[class: experts]: rows of each expert. */
-function loadOf(o: OpsOn, experts: number, offset: NodeId): NodeId {
-  const size = dimConst(experts);
-  const from = (start: number): NodeId => o.add("slice", [offset], { axis: CLASS, start: dimConst(start), size });
-  return o.bin("sub", from(1), from(0));
-}
+const loadOf = (o: OpsOn, experts: number, offset: NodeId): NodeId => new Make(o.builder, o.origin).groupLoad(offset, axis(CLASS, dimConst(experts)));

@@ -4,6 +4,7 @@
 // noise of gates are off, as when generating. Layers on rows beside the sequence are left out.
 
 import { dimEqual, dimVar } from "../dim/dim.ts";
+import { behind } from "../graph/behind.ts";
 import { GraphBuilder } from "../graph/builder.ts";
 import type { Graph, NodeId } from "../graph/graph.ts";
 import { Make } from "../graph/make.ts";
@@ -56,14 +57,6 @@ function notesOf(model: Model, builder: GraphBuilder): RoutingNote[] {
 }
 
 function readsWeights(b: GraphBuilder, from: NodeId): boolean {
-  const seen = new Set<NodeId>();
-  const open = [from];
-  for (let id = open.pop(); id !== undefined; id = open.pop()) {
-    if (seen.has(id)) continue;
-    seen.add(id);
-    const n = b.node(id);
-    if (n.op === "state") return true;
-    open.push(...n.args);
-  }
+  for (const n of behind(b, from)) if (n.op === "state") return true;
   return false;
 }

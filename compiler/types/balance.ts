@@ -11,7 +11,7 @@ import type { Make } from "../graph/make.ts";
 import type { BuiltinCall, Primitive } from "./builtin_call.ts";
 import { bracketName, valueOf } from "./builtin_call.ts";
 import { newScope } from "./calls.ts";
-import { flagArg, loadOf, somewhere, spanOf } from "./choices.ts";
+import { flagArg, somewhere, spanOf } from "./choices.ts";
 import type { Context } from "./context.ts";
 import type { Choice } from "./group_scope.ts";
 import { applyLayer } from "./layers.ts";
@@ -131,7 +131,7 @@ function loadBalance(make: Make, choice: Choice, scores: NodeId, over: string | 
   const n = dimValue(experts.size) ?? 1;
   if (over === undefined) {
     const rows = make.max(make.cast(somewhere(make, choice.wantedOffset, experts.size), "f32"), make.const(1));
-    const f = make.div(make.cast(loadOf(make, choice.wantedOffset, experts), "f32"), rows);
+    const f = make.div(make.cast(make.groupLoad(choice.wantedOffset, experts), "f32"), rows);
     return make.scale(make.dot(f, meanShares(make, choice, scores), experts.name), n);
   }
   const got = make.sum(make.cast(hit(make, choice, choice.wanted), "f32"), over, choice.choice);

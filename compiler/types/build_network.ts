@@ -5,6 +5,7 @@
 import type { Span } from "../../grammar/source.ts";
 import type { Binding, CallExpr, Expr, Ident } from "../ast/nodes.ts";
 import { dimEqual, dimText, dimValue, dimVar } from "../dim/dim.ts";
+import { behind } from "../graph/behind.ts";
 import { GraphBuilder, originAt } from "../graph/builder.ts";
 import type { Axis, Node, NodeId, NodeOf } from "../graph/graph.ts";
 import { firstTableOf } from "../graph/infer_attend.ts";
@@ -209,17 +210,7 @@ function cut(n: Node, arg: number): boolean {
 
 function weightsBehind(b: GraphBuilder, from: NodeId): ReadonlySet<string> {
   const out = new Set<string>();
-  const seen = new Set<NodeId>();
-  const open = [from];
-  for (let id = open.pop(); id !== undefined; id = open.pop()) {
-    if (seen.has(id)) continue;
-    seen.add(id);
-    const n = b.node(id);
-    if (n.op === "state") out.add(n.attrs.name.replace(/^params\//, ""));
-    n.args.forEach((a, i) => {
-      if (!cut(n, i) && b.type(a).dtype === "f32") open.push(a);
-    });
-  }
+  for (const n of behind(b, from, (x, i) => !cut(x, i) && b.type(x.args[i] ?? 0).dtype === "f32")) if (n.op === "state") out.add(n.attrs.name.replace(/^params\//, ""));
   return out;
 }
 

@@ -6,6 +6,7 @@ import type { Dim } from "../dim/dim.ts";
 import { dimConst, dimDiv, dimEqual, dimValue } from "../dim/dim.ts";
 import type { Axis, NodeId } from "../graph/graph.ts";
 import type { Make } from "../graph/make.ts";
+import { CLASS } from "../graph/make.ts";
 import type { BuiltinCall, Primitive } from "./builtin_call.ts";
 import { bracketAxis, nodeOf, valueOf } from "./builtin_call.ts";
 import type { Choosing, Context } from "./context.ts";
@@ -18,7 +19,6 @@ import { describe, poison } from "./values.ts";
 
 /** Lower than every score, and finite. */
 export const NEVER = -3e38;
-const CLASS = "class";
 const TOKENS = "t";
 
 /** The router that is choosing; undefined after a report. */
@@ -113,12 +113,6 @@ const valueAt = (make: Make, x: NodeId, axis: Axis, index: NodeId): NodeId => ma
 
 /** How many rows went somewhere, as an i32 value. */
 export const somewhere = (make: Make, offset: NodeId, experts: Dim): NodeId => make.sum(make.slice(offset, CLASS, experts, dimConst(1)), CLASS);
-
-/** i32[experts]: rows of each expert. */
-export function loadOf(make: Make, offset: NodeId, experts: Axis): NodeId {
-  const part = (from: number): NodeId => make.slice(offset, CLASS, dimConst(from), experts.size);
-  return make.rename(make.sub(part(1), part(0)), CLASS, experts.name);
-}
 
 interface Said extends Pick<Choice, "how" | "experts" | "choice" | "live" | "wanted" | "weights" | "scores" | "choices" | "bias"> {
   readonly capacity: number;
