@@ -6,9 +6,9 @@ import type { Model } from "../../compiler/types/model.ts";
 import { type GpuHost, openDevice } from "../../runtime/device/device.ts";
 import { check, lines } from "../types/loader.ts";
 import { compareTask } from "./compare.ts";
-import { backendOf, machineOf, tolerance } from "./machine.ts";
 import { meaningOf, ROUNDING, specOf } from "./meaning.ts";
 import { apartModels, coupledModels, soundModels, textModel } from "./routed_specs.ts";
+import { sameOnGpu } from "./same_on_gpu.ts";
 
 let host: GpuHost;
 beforeAll(async () => {
@@ -65,13 +65,7 @@ describe.each(Object.entries(coupledModels))("%s", (name, text) => {
 describe("on the GPU", () => {
   const some = ["sigmoids, groups, a bias and a shared expert", "a learned mixture in one modality"];
   test.each([...some.map((n) => [n, soundModels[n] ?? ""]), ["expert choice", coupledModels["expert choice"] ?? ""]])("%s", async (_, text) => {
-    const machine = machineOf(host, modelOf(text));
-    for (const task of machine.spec.tasks) {
-      const { worst, where, logits, denoised } = await compareTask(machine.spec, backendOf(machine), task.name);
-      expect(worst, where).toBeLessThan(tolerance(machine));
-      expect(logits + denoised).toBeGreaterThan(0);
-    }
-    await machine.destroy();
+    await sameOnGpu(host, modelOf(text));
   }, 120_000);
 });
 
